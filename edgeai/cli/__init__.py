@@ -1,0 +1,113 @@
+"""The command line. Commands are imported when they are called, so that `edgeai --help` stays instant."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from typing import Any
+
+import click
+
+from edgeai import __version__
+from edgeai.errors import EdgeAIError
+
+# name -> (module under edgeai.cli, one-line help), in the order of the work
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init", "Write an edgeai.toml for this folder."),
+    "run": ("run", "The whole job: import, quantize, evaluate, footprint, gate."),
+    "import": ("import_", "Read a checkpoint into a safetensors file."),
+    "models": ("models", "List the networks edgeai can build, with parameters and FLOPs."),
+    "export": ("export", "Export a model to ONNX with a chosen head layout."),
+    "quantize": ("quantize", "Make an int8 TFLite file and audit it."),
+    "inspect": ("inspect", "Say what a TFLite or ONNX file really is."),
+    "evaluate": ("evaluate", "Measure box and mask AP on a COCO-format set."),
+    "footprint": ("footprint", "Say whether a model fits a board's memory."),
+    "gate": ("gate", "Fail when accuracy dropped too far."),
+}
+
+
+class LazyGroup(click.Group):
+    """A click group that knows its commands' names and help without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"edgeai.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            raise click.UsageError(f"no command {args[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""), ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "--version", prog_name="edgeai")
+@click.option("--debug", is_flag=True, help="Show a traceback when something fails.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """From a PyTorch checkpoint to an int8 model on an STM32 board, measured on the way.
+
+    \b
+    edgeai run best.pt                        the whole job, ends in a table
+    edgeai quantize best.pt --per-channel     an int8 TFLite file, audited
+    edgeai footprint model.tflite --board stm32n6
+    edgeai gate --baseline fp32.json --candidate int8.json --max-drop 1.0
+    """
+    ctx.obj = {"debug": debug}
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point: runs a command and turns every outcome into an exit code and at most two lines."""
+    debug = "--debug" in (sys.argv[1:] if args is None else args) or bool(os.environ.get("EDGEAI_DEBUG"))
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        status: Any = cli.main(args=args, prog_name="edgeai", standalone_mode=False)
+        code = status if isinstance(status, int) else 0
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("edgeai: interrupted; nothing half-written was left behind", err=True)
+        code = 130
+    except EdgeAIError as error:
+        if debug:
+            raise
+        click.echo(f"edgeai: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"  hint: {error.hint}", err=True)
+        code = error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except OSError as error:
+        if debug:
+            raise
+        name = f"{error.filename}: " if error.filename else ""
+        click.echo(f"edgeai: {name}{error.strerror or error}", err=True)
+        code = 2
+    except Exception as error:
+        if debug:
+            raise
+        click.echo(f"edgeai: internal error: {type(error).__name__}: {' '.join(str(error).split())[:200]}", err=True)
+        click.echo("  hint: run again with --debug and report the traceback", err=True)
+        code = 1
+    sys.exit(code)
+
+
+def _terminate(signum: int, frame: object) -> None:
+    """SIGTERM ends a run the way Ctrl-C does, so that its temporary files go."""
+    raise KeyboardInterrupt

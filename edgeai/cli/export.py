@@ -1,0 +1,64 @@
+"""`edgeai export`: a checkpoint as ONNX with a head layout of choice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgeai.artifacts import ExportedModel, Layout
+from edgeai.cli.listener import TerminalListener
+from edgeai.cli.options import PathParam, imgsz_option, json_option, layout_option, model_path
+from edgeai.cli.render import emit, facts
+from edgeai.project import load_project
+from edgeai.quantize.calibration import open_calibration
+from edgeai.stages import Stages, deliver
+
+
+@click.command(short_help="Export a model to ONNX with a chosen head layout.")
+@click.argument("model", type=PathParam, required=False)
+@click.option("-o", "--output", type=PathParam, metavar="OUT.onnx", help="Where to write the ONNX file.")
+@imgsz_option
+@layout_option
+@click.option(
+    "--calibration", type=PathParam, metavar="DIR|LIST", help="Images that balance the concat layout (see the docs)."
+)
+@json_option
+def command(
+    model: Path | None,
+    output: Path | None,
+    imgsz: int | None,
+    layout: Layout | None,
+    calibration: Path | None,
+    as_json: bool,
+) -> None:
+    """Export a checkpoint to ONNX: batch 1, fixed size, every output checked against PyTorch.
+
+    \b
+    edgeai export best.pt -o best.onnx --imgsz 256 --layout split
+    """
+    project = load_project()
+    settings = project.settings
+    source = model_path(project, model)
+    chosen = layout or settings.model.layout
+    size = imgsz or settings.model.imgsz
+    balance = open_calibration(calibration, settings.calibration.limit) if calibration is not None else None
+    path, exported = Stages(project.cache, TerminalListener()).exported(source, chosen, size, balance)
+    target = output or Path(f"{source.stem}_{size}_{chosen}.onnx")
+    deliver(path, target)
+    emit(exported, describe(exported, target), as_json)
+
+
+def describe(exported: ExportedModel, target: Path) -> str:
+    contract = exported.contract
+    worst = min(exported.parity, key=lambda parity: parity.cosine)
+    return facts(
+        [
+            ("file", f"{target} ({exported.file.bytes / 1e6:.1f} MB)"),
+            ("network", f"{contract.spec.name}, {contract.spec.nc} classes"),
+            ("layout", f"{contract.layout}, {len(contract.roles)} outputs, {contract.imgsz} px"),
+            *([("coefficients", f"divided by {contract.coef_divisor:g}")] if contract.coef_divisor != 1 else []),
+            ("parity", f"cosine ≥ {worst.cosine:.6f}, largest difference {max(p.max_abs for p in exported.parity):.1e}"),
+            ("licence", contract.spec.licence),
+        ]
+    )

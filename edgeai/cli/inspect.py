@@ -1,0 +1,120 @@
+"""`edgeai inspect`: what a TFLite or ONNX file really is."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from edgeai.artifacts import AuditReport, Count, TensorAudit
+from edgeai.cli.render import emit, facts, kib, table
+
+WIDTH = 80
+NAME_WIDTH = 26
+
+
+@click.command(short_help="Say what a TFLite or ONNX file really is.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(file: Path, as_json: bool) -> None:
+    """Read FILE and say how its weights are quantised, what its outputs mean and what one step of them is worth.
+
+    Everything is read from the bytes of the file; its name is not believed.
+    """
+    from edgeai.graph.audit import audit
+
+    report = audit(file)
+    emit(report, render(report), as_json)
+
+
+def render(report: AuditReport) -> str:
+    """The audit in 80 columns: verdict, inputs and outputs, operators, findings."""
+    parts = [
+        f"{report.file.name}  ({report.format}, {report.file.bytes:,} bytes)",
+        facts(verdict(report)),
+        _tensors(report),
+        _wrapped("operators", _compact(report.operators)) + "\n" + _wrapped("types", _compact(report.dtypes)),
+    ]
+    if report.findings:
+        parts.append("findings\n" + "\n".join(_bullet(finding) for finding in report.findings))
+    return "\n\n".join(parts)
+
+
+def verdict(report: AuditReport) -> list[tuple[str, str]]:
+    """The lines that matter most: how the weights are quantised, the layout, and the steps of the outputs."""
+    total = report.weights_per_channel + report.weights_per_tensor + report.weights_float
+    weights = f"{report.weights_per_channel} of {total} weight tensors per channel"
+    if report.weights_float:
+        weights += f", {report.weights_float} float"
+    lines = [("weights", f"{report.granularity} ({weights})"), ("layout", _layout(report))]
+    if report.shared_output_scale:
+        shared = next((t.scale for t in report.outputs if t.kind == "pred" and t.scale), 0.0)
+        lines.append(("output scale", f"one for boxes and scores{f': {shared:.4f}' if shared else ''}"))
+    if report.layout:
+        lines.append(("box step", _box_step(report)))
+        lines.append(("score step", _score_step(report)))
+    lines.append(("float tensors", str(report.float_tensors)))
+    sizes = f"weights {kib(report.weights_bytes)} + bias {kib(report.bias_bytes)} KiB"
+    lines.append(("size", f"{sizes}, all constants {kib(report.constants_bytes)} KiB"))
+    lines.append(("work", f"{report.macs / 1e6:.1f} MMAC"))
+    return lines
+
+
+def _layout(report: AuditReport) -> str:
+    return {
+        "concat": "concat (boxes, scores and coefficients in one tensor)",
+        "split": "split (a tensor each for boxes, scores and coefficients)",
+        "raw": "raw (the convolutions; the decode runs outside)",
+        "detect": "detect (boxes and scores in one tensor, no masks)",
+    }.get(report.layout, "not one of edgeai's")
+
+
+def _box_step(report: AuditReport) -> str:
+    if report.box_step_px:
+        return f"{report.box_step_px:.1f} px"
+    return "does not apply (boxes are logits)" if report.layout == "raw" else "does not apply (float output)"
+
+
+def _score_step(report: AuditReport) -> str:
+    if not report.score_step_percent:
+        return "does not apply (float output)"
+    return f"{report.score_step_percent:.2g} %" + (" at most (logits)" if report.layout == "raw" else "")
+
+
+def _tensors(report: AuditReport) -> str:
+    rows = [("in", t) for t in report.inputs] + [("out", t) for t in report.outputs]
+    return table(
+        ["", "name", "shape", "type", "scale", "zero", "kind"],
+        [[way, _short(t.name), _shape(t), t.dtype, *_quantisation(t), t.kind] for way, t in rows],
+        right=(4, 5),
+    )
+
+
+def _quantisation(tensor: TensorAudit) -> tuple[str, str]:
+    return (f"{tensor.scale:.4g}", str(tensor.zero_point)) if tensor.scale else ("-", "-")
+
+
+def _shape(tensor: TensorAudit) -> str:
+    return "x".join("?" if d < 0 else str(d) for d in tensor.shape) or "scalar"
+
+
+def _short(name: str) -> str:
+    """The end of a long name: that is where converters put what differs. Control characters do not reach the screen."""
+    clean = "".join(c if c.isprintable() else "?" for c in name)
+    return clean if len(clean) <= NAME_WIDTH else "…" + clean[-(NAME_WIDTH - 1) :]
+
+
+def _compact(counts: Sequence[Count]) -> str:
+    return ", ".join(c.name if c.count == 1 else f"{c.count}×{c.name}" for c in counts)
+
+
+def _wrapped(title: str, text: str) -> str:
+    clean = "".join(c if c.isprintable() else "?" for c in text)
+    indent = " " * 11
+    return textwrap.fill(clean, WIDTH, initial_indent=f"{title:<11}", subsequent_indent=indent, break_on_hyphens=False)
+
+
+def _bullet(text: str) -> str:
+    return textwrap.fill(text, WIDTH, initial_indent="  * ", subsequent_indent="    ", break_on_hyphens=False)

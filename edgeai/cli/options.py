@@ -1,0 +1,75 @@
+"""Options that several commands share, and what a bare command takes from the project file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from edgeai.artifacts import Granularity, Layout
+from edgeai.errors import InputError
+from edgeai.project import Project
+from edgeai.stages import Recipe
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PathParam = click.Path(path_type=Path)
+
+imgsz_option = click.option("--imgsz", type=int, metavar="N", help="Input size in pixels, a multiple of 32.")
+layout_option = click.option("--layout", type=click.Choice(["raw", "split", "concat"]), help="Head layout.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def quantize_options(function: F) -> F:
+    """The options that say what to quantise to and with which images."""
+    for option in reversed(
+        [
+            click.option("--per-channel", "granularity", flag_value="per-channel", help="One weight scale a channel."),
+            click.option("--per-tensor", "granularity", flag_value="per-tensor", help="One weight scale a tensor."),
+            imgsz_option,
+            layout_option,
+            click.option("--calibration", type=PathParam, metavar="DIR|LIST|MANIFEST", help="Calibration images."),
+            click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N calibration images."),
+            click.option("--seed", type=int, metavar="S", help="Seed of the choice of calibration images."),
+            click.option("--input-type", type=click.Choice(["int8", "uint8", "float32"]), help="Input of the file."),
+            click.option("--output-type", type=click.Choice(["int8", "float32"]), help="Outputs of the file."),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def model_path(project: Project, given: Path | None) -> Path:
+    """The model of the command line, else of the project file. Raises InputError where there is none."""
+    chosen = given or project.path(project.settings.model.path)
+    if chosen is None:
+        raise InputError("no model given", "pass a .pt, .safetensors or .onnx file, or set [model] path in edgeai.toml")
+    return chosen
+
+
+def recipe(
+    project: Project,
+    granularity: Granularity | None,
+    imgsz: int | None,
+    layout: Layout | None,
+    input_type: str | None,
+    output_type: str | None,
+) -> Recipe:
+    """What to quantise to: the command line, else the project file, else the defaults."""
+    settings = project.settings
+    chosen_input = input_type or settings.quantize.input_type
+    chosen_output = output_type or settings.quantize.output_type
+    if chosen_input not in ("int8", "uint8", "float32") or chosen_output not in ("int8", "float32"):
+        raise InputError(
+            f"edgeai.toml: input_type {chosen_input!r} / output_type {chosen_output!r} is not known",
+            "input_type: int8, uint8 or float32; output_type: int8 or float32",
+        )
+    return Recipe(
+        granularity=granularity or settings.quantize.granularity,
+        layout=layout or settings.model.layout,
+        imgsz=imgsz or settings.model.imgsz,
+        input_type=chosen_input,  # type: ignore[arg-type]
+        output_type=chosen_output,  # type: ignore[arg-type]
+    )

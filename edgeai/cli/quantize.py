@@ -1,0 +1,79 @@
+"""`edgeai quantize`: an int8 TFLite file, read back and audited."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgeai.artifacts import Granularity, Layout, QuantizedModel
+from edgeai.cli.listener import TerminalListener
+from edgeai.cli.options import PathParam, json_option, model_path, quantize_options, recipe
+from edgeai.cli.render import emit, facts, kib
+from edgeai.project import load_project
+from edgeai.quantize.calibration import open_calibration
+from edgeai.stages import Stages, deliver
+
+
+@click.command(short_help="Make an int8 TFLite file and audit it.")
+@click.argument("model", type=PathParam, required=False)
+@quantize_options
+@click.option("-o", "--output", type=PathParam, metavar="OUT.tflite", help="Where to write the file.")
+@json_option
+def command(
+    model: Path | None,
+    granularity: Granularity | None,
+    imgsz: int | None,
+    layout: Layout | None,
+    calibration: Path | None,
+    limit: int | None,
+    seed: int | None,
+    input_type: str | None,
+    output_type: str | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Quantise a model to int8 with calibration images, and say what the file turned out to be.
+
+    \b
+    edgeai quantize best.pt --per-channel --imgsz 256 --calibration photos/ -o best_int8.tflite
+    edgeai quantize best.pt --per-tensor --layout concat --calibration photos/
+    """
+    project = load_project()
+    settings = project.settings
+    source = model_path(project, model)
+    wanted = recipe(project, granularity, imgsz, layout, input_type, output_type)
+    images = open_calibration(
+        calibration or project.path(settings.calibration.images),
+        limit or settings.calibration.limit,
+        settings.calibration.seed if seed is None else seed,
+    )
+    path, made, _ = Stages(project.cache, TerminalListener()).quantized(source, wanted, images)
+    target = output or (project.runs / path.name if project.found else Path(path.name))
+    deliver(path, target)
+    emit(made, describe(made, target), as_json)
+
+
+def describe(made: QuantizedModel, target: Path) -> str:
+    """The audit of the file that was written, not the options that were asked for."""
+    audit = made.audit
+    steps = []
+    if audit.box_step_px:
+        steps.append(f"box {audit.box_step_px:.2f} px")
+    if audit.score_step_percent:
+        steps.append(f"score {audit.score_step_percent:.2f} %")
+    rows = [
+        ("file", f"{target} ({made.file.bytes:,} bytes)"),
+        ("sha256", made.file.sha256),
+        (
+            "weights",
+            f"{audit.granularity}: {audit.weights_per_channel} per-channel, {audit.weights_per_tensor} per-tensor, "
+            f"{audit.weights_float} float; {kib(audit.weights_bytes + audit.bias_bytes)} KiB",
+        ),
+        ("layout", f"{audit.layout}, {len(audit.outputs)} outputs"),
+        ("steps", ", ".join(steps) or "no decoded output in the file"),
+        ("operators", f"{sum(c.count for c in audit.operators)}, {audit.float_tensors} float tensors"),
+        ("calibration", f"{len(made.calibration.images)} images of {made.calibration.name}"),
+        *[("note", finding) for finding in audit.findings],
+    ]
+    return facts(rows)

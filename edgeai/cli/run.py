@@ -1,0 +1,204 @@
+"""`edgeai run`: from checkpoint to verdict, ending in one table."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from edgeai.artifacts import Footprint, Granularity, Layout, RunRecord, to_json
+from edgeai.cli.listener import TerminalListener
+from edgeai.cli.options import PathParam, json_option, model_path, quantize_options, recipe
+from edgeai.cli.render import kib, table
+from edgeai.errors import InputError
+from edgeai.files import write_text
+from edgeai.project import Project, load_project
+from edgeai.quantize.calibration import open_calibration
+from edgeai.stages import Recipe, Stages, deliver
+
+HEADER = ("model", "granularity", "layout", "box AP", "mask AP", "drop", "file", "weights", "peak RAM", "fits")
+
+
+@click.command(short_help="The whole job: import, quantize, evaluate, footprint, gate.")
+@click.argument("model", type=PathParam, required=False)
+@quantize_options
+@click.option("--all", "everything", is_flag=True, help="Every layout and granularity, not one.")
+@click.option("--images", type=PathParam, metavar="DIR", help="Evaluation images.")
+@click.option("--annotations", type=PathParam, metavar="JSON", help="Their annotations in COCO format.")
+@click.option("--eval-limit", type=click.IntRange(min=1), metavar="N", help="Evaluate on the first N images.")
+@click.option("--board", "boards", multiple=True, metavar="B", help="Board or family; may be repeated.")
+@click.option("--max-drop", type=float, metavar="P", help="Points of AP that int8 may lose.")
+@click.option("--compare", type=PathParam, multiple=True, metavar="FILE", help="Another TFLite for the table.")
+@click.option("--out", type=PathParam, metavar="DIR", help="The run folder.  [default: runs/MODEL]")
+@click.option("--markdown", type=PathParam, metavar="OUT.md", help="Write the table as Markdown, too.")
+@json_option
+def command(
+    model: Path | None,
+    granularity: Granularity | None,
+    imgsz: int | None,
+    layout: Layout | None,
+    calibration: Path | None,
+    limit: int | None,
+    seed: int | None,
+    input_type: str | None,
+    output_type: str | None,
+    everything: bool,
+    images: Path | None,
+    annotations: Path | None,
+    eval_limit: int | None,
+    boards: tuple[str, ...],
+    max_drop: float | None,
+    compare: tuple[Path, ...],
+    out: Path | None,
+    markdown: Path | None,
+    as_json: bool,
+) -> int:
+    """Import, export, quantise, evaluate, footprint and gate in one go.
+
+    \b
+    edgeai run best.pt --calibration photos/ --images val/images --annotations val/instances.json
+    edgeai run          with an edgeai.toml
+
+    Exit codes: 0 passed, 3 does not fit, 4 lost too much accuracy.
+    """
+    from edgeai.board import load_board
+    from edgeai.evaluate.dataset import read_dataset
+    from edgeai.run import Limits, run
+
+    project = load_project()
+    settings = project.settings
+    source = model_path(project, model)
+    one = recipe(project, granularity, imgsz, layout, input_type, output_type)
+    photos = open_calibration(
+        calibration or project.path(settings.calibration.images),
+        limit or settings.calibration.limit,
+        settings.calibration.seed if seed is None else seed,
+    )
+    dataset = read_dataset(*_evaluation(project, images, annotations), eval_limit or settings.evaluation.limit or None)
+    targets = [load_board(name) for name in boards or settings.boards.targets]
+    limits = Limits(settings.gate.max_drop if max_drop is None else max_drop, settings.gate.metrics)
+    stages = Stages(project.cache, TerminalListener())
+    finished = run(stages, source, _variants(one) if everything else [one], photos, dataset, targets, limits, compare)
+    folder = out or project.runs / source.stem
+    for path in finished.files:
+        deliver(path, folder / path.name)
+    _write(finished.record, folder)
+    if markdown is not None:
+        write_text(markdown, as_markdown(finished.record))
+    click.echo(to_json(finished.record) if as_json else _text(finished.record, folder), nl=not as_json)
+    return exit_code(finished.record)
+
+
+def _evaluation(project: Project, images: Path | None, annotations: Path | None) -> tuple[Path, Path]:
+    settings = project.settings.evaluation
+    chosen = (images or project.path(settings.images), annotations or project.path(settings.annotations))
+    if chosen[0] is None or chosen[1] is None:
+        raise InputError("no evaluation set", "pass --images DIR and --annotations instances.json")
+    return chosen[0], chosen[1]
+
+
+def _variants(one: Recipe) -> list[Recipe]:
+    layouts: tuple[Layout, ...] = ("raw", "split", "concat")
+    grains: tuple[Granularity, ...] = ("per-channel", "per-tensor")
+    return [
+        Recipe(grain, layout, one.imgsz, one.input_type, one.output_type)
+        for layout, grain in itertools.product(layouts, grains)
+    ]
+
+
+def exit_code(record: RunRecord) -> int:
+    """3 where one of our files does not fit, 4 where one lost too much, 0 otherwise."""
+    ours = {made.file.sha256 for made in record.quantized}
+    if any(not need.fits for need in record.footprints if need.model.sha256 in ours):
+        return 3
+    return 0 if all(verdict.passed for verdict in record.verdicts) else 4
+
+
+def _write(record: RunRecord, folder: Path) -> None:
+    """The record, and every artifact of it in a file of its own for `gate` and others."""
+    for result in record.results:
+        write_text(folder / f"{Path(result.model.name).stem}.eval.json", to_json(result))
+    for need in record.footprints:
+        write_text(folder / f"{Path(need.model.name).stem}.{need.board}.footprint.json", to_json(need))
+    write_text(folder / "run.json", to_json(record))
+
+
+def rows(record: RunRecord) -> list[tuple[str, ...]]:
+    """The closing table: float model first."""
+    baseline = record.results[0]
+    needs: dict[str, list[Footprint]] = {}
+    for need in record.footprints:
+        needs.setdefault(need.model.sha256, []).append(need)
+    found = []
+    for result in record.results:
+        float_model = result is baseline
+        footprint = needs.get(result.model.sha256, [])
+        drop = "" if float_model else _drop(baseline.metric("box_ap") - result.metric("box_ap"), baseline, result)
+        found.append(
+            (
+                Path(result.model.name).stem if not float_model else record.model.name,
+                "fp32" if float_model else result.granularity,
+                result.layout,
+                f"{result.metric('box_ap'):.1f}",
+                _mask(result),
+                drop,
+                "" if float_model else f"{result.model.bytes / 1024:.0f} KiB",
+                f"{kib(footprint[0].weights_bytes)} KiB" if footprint else "",
+                f"{kib(footprint[0].activations_bytes)} KiB" if footprint else "",
+                ", ".join(f"{need.board}: {'yes' if need.fits else 'NO'}" for need in footprint),
+            )
+        )
+    return found
+
+
+def _mask(result: object) -> str:
+    from edgeai.artifacts import EvalResult
+
+    assert isinstance(result, EvalResult)
+    return next((f"{m.value:.1f}" for m in result.metrics if m.name == "mask_ap"), "–")
+
+
+def _drop(box: float, baseline: object, result: object) -> str:
+    """Points lost, box / mask."""
+    from edgeai.artifacts import EvalResult
+
+    assert isinstance(baseline, EvalResult) and isinstance(result, EvalResult)
+    if any(m.name == "mask_ap" for m in result.metrics):
+        return f"{box:+.1f} / {baseline.metric('mask_ap') - result.metric('mask_ap'):+.1f}"
+    return f"{box:+.1f}"
+
+
+def _text(record: RunRecord, folder: Path) -> str:
+    body = table(HEADER, rows(record), right=(3, 4, 5, 6, 7, 8))
+    protocol = record.results[0].protocol
+    lines = [
+        body,
+        "",
+        f"AP on {protocol.num_images} images of {protocol.dataset} at {protocol.imgsz} px; drop in points, box / mask; "
+        "RAM and weights are estimates.",
+        *_verdicts(record),
+        f"results: {folder}",
+    ]
+    return "\n".join(lines)
+
+
+def _verdicts(record: RunRecord) -> list[str]:
+    lines = []
+    for verdict in record.verdicts:
+        if not verdict.passed:
+            worst = max(verdict.checks, key=lambda check: check.drop)
+            lines.append(
+                f"gate FAILED for {verdict.candidate}: {worst.name} lost {worst.drop:.2f}, limit {worst.limit:g}"
+            )
+    for need in record.footprints:
+        if not need.fits:
+            lines.append(f"{need.model.name} does NOT fit {need.board}: {'; '.join(need.reasons)}")
+    return lines or [f"gate passed: no file lost more than {record.verdicts[0].checks[0].limit:g} points"]
+
+
+def as_markdown(record: RunRecord) -> str:
+    """The closing table in Markdown."""
+    lines: Sequence[Sequence[str]] = [HEADER, ["---"] * len(HEADER), *rows(record)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"

@@ -1,0 +1,57 @@
+"""Everything that runs a network on the host, behind one interface."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from edgeai.errors import InputError
+from edgeai.evaluate.backends.base import KERNELS, Kernels, Runner
+from edgeai.files import existing_file
+
+__all__ = ["KERNELS", "Kernels", "Runner", "open_runner"]
+
+
+def open_runner(
+    path: Path,
+    *,
+    kernels: Kernels = "xnnpack",
+    threads: int = 1,
+    imgsz: int | None = None,
+    names: tuple[str, ...] = (),
+) -> Runner:
+    """The runner of a model file, by its suffix: .tflite, .onnx, .pt or .safetensors.
+
+    `kernels` is for TFLite; `imgsz` for checkpoints and ONNX files of dynamic size, and checked against the others.
+    `names` replaces the class names, for files that carry none.
+    Raises InputError where the file is missing, corrupt, of another kind or not decodable.
+    """
+    runner = _open(path, kernels, threads, imgsz)
+    if names:
+        spec = runner.contract.spec
+        if len(names) != spec.nc:
+            raise InputError(f"{path.name} has {spec.nc} classes, not {len(names)}", "name every class, in order")
+        runner.contract = replace(runner.contract, spec=replace(spec, names=names))
+    return runner
+
+
+def _open(path: Path, kernels: Kernels, threads: int, imgsz: int | None) -> Runner:
+    existing_file(path, "a .tflite, .onnx, .pt or .safetensors file")
+    suffix = path.suffix.lower()
+    if suffix == ".tflite":
+        from edgeai.evaluate.backends.litert import LiteRtRunner
+
+        runner = LiteRtRunner(path, kernels=kernels, threads=threads)
+        if imgsz and imgsz != runner.input_size:
+            size = runner.input_size
+            raise InputError(f"{path.name} has an input of {size} pixels, not {imgsz}", f"use --imgsz {size}")
+        return runner
+    if suffix == ".onnx":
+        from edgeai.evaluate.backends.onnxrt import OnnxRunner
+
+        return OnnxRunner(path, imgsz=imgsz, threads=threads)
+    if suffix in (".pt", ".pth", ".safetensors"):
+        from edgeai.evaluate.backends.pytorch import open_checkpoint
+
+        return open_checkpoint(path, imgsz)
+    raise InputError(f"{path.name} is not a model that can be run", "pass a .tflite, .onnx, .pt or .safetensors file")

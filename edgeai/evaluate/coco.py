@@ -1,0 +1,234 @@
+"""Box and mask AP by pycocotools, on one data set under one protocol."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeai.artifacts import ClassMetric, EvalProtocol, EvalResult, Fact, Metric, Provenance
+from edgeai.errors import InputError
+from edgeai.evaluate.backends.base import Runner, package_version
+from edgeai.evaluate.blas import one_blas_thread
+from edgeai.evaluate.dataset import Dataset, Image
+from edgeai.evaluate.letterbox import DESCRIPTION, letterbox, read_image
+from edgeai.evaluate.nms import IOU, MAX_DETECTIONS
+from edgeai.evaluate.postprocess import Detections, Thresholds, postprocess
+
+# COCO's AP looks at the 100 best detections of a class in an image, and at objects of every size
+COCO_MAX_DETECTIONS = 100
+EVERY_SIZE = [0.0, 1e10]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDetections:
+    """What a model found in one image of a data set."""
+
+    image_id: int
+    found: Detections
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """AP figures in percent points: overall, and AP per category that has objects."""
+
+    metrics: tuple[Metric, ...]
+    per_class: tuple[ClassMetric, ...]
+
+
+def evaluate(
+    runner: Runner,
+    dataset: Dataset,
+    *,
+    conf: float = 0.001,
+    iou: float = IOU,
+    max_det: int = MAX_DETECTIONS,
+    progress: Callable[[], object] | None = None,
+) -> EvalResult:
+    """Box AP, and mask AP of a segmentation model, of `runner` on `dataset`. Same inputs give the same result.
+
+    `progress` is called after every image. A data set is limited when it is read. Raises InputError where classes
+    and categories do not correspond, an image is unreadable or not of its annotated size, or masks are not annotated.
+    """
+    thresholds = Thresholds(conf, iou, max_det)
+    category_ids(runner.contract.spec.names, dataset)  # fail before the work, not after it
+    found = detect(runner, dataset, thresholds, progress)
+    return summarise(runner, dataset, found, thresholds)
+
+
+def detect(
+    runner: Runner, dataset: Dataset, thresholds: Thresholds, progress: Callable[[], object] | None = None
+) -> tuple[ImageDetections, ...]:
+    """The detections of every image, in the order of the data set; one image is in memory at a time."""
+    results = []
+    with one_blas_thread():
+        for image in dataset.images:
+            results.append(ImageDetections(image.id, _detect_one(runner, image, thresholds)))
+            if progress is not None:
+                progress()
+    return tuple(results)
+
+
+def _detect_one(runner: Runner, image: Image, thresholds: Thresholds) -> Detections:
+    pixels = read_image(image.path)
+    if pixels.shape[:2] != (image.height, image.width):
+        real = f"{pixels.shape[1]}x{pixels.shape[0]}"
+        raise InputError(f"{image.path.name} is {real}, annotated as {image.width}x{image.height}")
+    canvas, transform = letterbox(pixels, runner.input_size)
+    return postprocess(runner.infer(canvas), runner.contract, transform, thresholds)
+
+
+def summarise(runner: Runner, dataset: Dataset, found: Sequence[ImageDetections], thresholds: Thresholds) -> EvalResult:
+    """The result that the detections of `detect` amount to."""
+    contract = runner.contract
+    accuracy = measure(dataset, found, contract.spec.names, masks=contract.spec.task == "segment")
+    protocol = EvalProtocol(
+        dataset=dataset.name,
+        annotations_sha256=dataset.annotations.sha256,
+        images_sha256=dataset.images_sha256,
+        num_images=len(dataset.images),
+        imgsz=runner.input_size,
+        letterbox=DESCRIPTION,
+        confidence=thresholds.conf,
+        nms_iou=thresholds.iou,
+        max_detections=thresholds.max_det,
+        multi_label=True,
+        metric_tool=f"pycocotools {package_version('pycocotools').value}",
+    )
+    options = (("conf", thresholds.conf), ("iou", thresholds.iou), ("max_det", thresholds.max_det))
+    opencv = package_version("opencv-python-headless", "opencv-python")
+    provenance = Provenance(
+        stage="evaluate",
+        inputs=(runner.model, dataset.annotations),
+        options=(*(Fact(name, str(value)) for name, value in options), *runner.options),
+        versions=(package_version("pycocotools"), package_version("numpy"), opencv, *runner.versions),
+        licence=contract.spec.licence,
+    )
+    return EvalResult(
+        model=runner.model,
+        name=runner.name,
+        backend=runner.backend,
+        precision=runner.precision,
+        granularity=runner.granularity,
+        layout=contract.layout,
+        protocol=protocol,
+        metrics=accuracy.metrics,
+        per_class=accuracy.per_class,
+        detections=sum(len(entry.found.scores) for entry in found),
+        provenance=provenance,
+    )
+
+
+def category_ids(names: Sequence[str], dataset: Dataset) -> tuple[int, ...]:
+    """The category id of every class of a model: by name where the data set has them all, by order where the counts
+    are equal. Raises InputError otherwise."""
+    by_name = {category.name: category.id for category in dataset.categories}
+    if len(set(names)) == len(names) and all(name in by_name for name in names):
+        return tuple(by_name[name] for name in names)
+    if len(names) == len(dataset.categories):
+        return tuple(category.id for category in dataset.categories)
+    unknown = next((name for name in names if name not in by_name), names[0])
+    raise InputError(
+        f"the model has {len(names)} classes, {dataset.name} has {len(dataset.categories)} categories, "
+        f"and {unknown!r} is none of them",
+        "evaluate on a data set of the model's classes, or name them: --classes a,b",
+    )
+
+
+def measure(dataset: Dataset, found: Sequence[ImageDetections], names: Sequence[str], masks: bool) -> Accuracy:
+    """AP of detections by pycocotools; of a model of fewer classes than categories, over the model's classes only.
+
+    Metrics `box_ap` (IoU 0.50:0.95), `box_ap50`, `box_ap75`, and `mask_...` where `masks`. Raises InputError where
+    masks are asked for and not annotated, or no category of the model has an object.
+    """
+    if masks and not dataset.has_masks:
+        raise InputError(f"{dataset.name} has objects without masks", "mask AP needs a segmentation of every object")
+    ids = category_ids(names, dataset)
+    truth = _truth(dataset, masks)
+    entries = [entry for image in found for entry in _results(image, ids)]
+    metrics: list[Metric] = []
+    per_class: list[ClassMetric] = []
+    for prefix, kind in (("box", "bbox"), ("mask", "segm"))[: 1 + masks]:
+        precision = _precision(truth, entries, kind, dataset, ids)
+        if not (precision > -1).any():
+            raise InputError(f"{dataset.name} has no object of the model's classes", "use more images")
+        for suffix, part in (("ap", precision), ("ap50", precision[:1]), ("ap75", precision[5:6])):
+            metrics.append(Metric(f"{prefix}_{suffix}", _mean(part)))
+        category_names = {category.id: category.name for category in dataset.categories}
+        for place, category in enumerate(sorted(set(ids))):
+            values = precision[:, :, place]
+            if (values > -1).any():
+                per_class.append(ClassMetric(category_names[category], f"{prefix}_ap", _mean(values)))
+    return Accuracy(tuple(metrics), tuple(per_class))
+
+
+def _mean(precision: NDArray[np.float64]) -> float:
+    """Mean precision in percent points; -1 marks categories without objects."""
+    valid = precision[precision > -1]
+    return float(valid.mean() * 100) if valid.size else 0.0
+
+
+def _truth(dataset: Dataset, masks: bool) -> Any:
+    from pycocotools.coco import COCO
+
+    truth = COCO()
+    truth.dataset = {
+        "images": [{"id": image.id, "height": image.height, "width": image.width} for image in dataset.images],
+        "categories": [{"id": category.id, "name": category.name} for category in dataset.categories],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": entry.image_id,
+                "category_id": entry.category_id,
+                "bbox": list(entry.bbox),
+                "area": entry.area,
+                "iscrowd": int(entry.crowd),
+                **({"segmentation": json.loads(entry.segmentation)} if masks else {}),
+            }
+            for number, entry in enumerate(dataset.objects, start=1)
+        ],
+    }
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+    return truth
+
+
+def _results(image: ImageDetections, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """The detections of an image as pycocotools wants them."""
+    found = image.found
+    corners = found.boxes.astype(np.float64)
+    boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1).tolist()
+    entries = [
+        {"image_id": image.image_id, "category_id": ids[label], "bbox": box, "score": score}
+        for box, score, label in zip(boxes, found.scores.tolist(), found.classes.tolist(), strict=True)
+    ]
+    for entry, mask in zip(entries, found.masks, strict=False):
+        entry["segmentation"] = {"size": [mask.height, mask.width], "counts": mask.counts}
+    return entries
+
+
+def _precision(
+    truth: Any, entries: list[dict[str, Any]], kind: str, dataset: Dataset, ids: Sequence[int]
+) -> NDArray[np.float64]:
+    """Precision [IoU 0.50:0.95, recall 0:0.01:1, category of `ids` by ascending id]; -1 where it has no object."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        results = truth.loadRes(entries) if entries else COCO()
+        evaluation = COCOeval(truth, results, kind)
+        parameters = evaluation.params
+        parameters.imgIds = [image.id for image in dataset.images]
+        parameters.catIds = sorted(set(ids))
+        parameters.areaRng, parameters.areaRngLbl = [EVERY_SIZE], ["all"]
+        parameters.maxDets = [COCO_MAX_DETECTIONS]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    result: NDArray[np.float64] = evaluation.eval["precision"][:, :, :, 0, 0]
+    return result

@@ -1,0 +1,137 @@
+"""torch -> ONNX: static batch of one, opset 17, the head layout of choice, the contract inside the file."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeai.artifacts import Contract, ExportedModel, Layout, ModelSpec, Parity, to_json
+from edgeai.errors import InputError, ToolError
+from edgeai.files import file_ref
+from edgeai.provenance import EXPORT_TOOLS, provenance
+
+if TYPE_CHECKING:
+    import onnx
+    from torch import nn
+
+OPSET = 17
+BALANCE = 2.0  # chosen on COCO train2017 images, see docs; never on the images that accuracy is reported on
+CONTRACT_KEY = "edgeai.contract"
+
+
+def check_size(imgsz: int) -> None:
+    """The network halves its input five times: the size must be a multiple of 32."""
+    if imgsz < 32 or imgsz % 32 or imgsz > 4096:
+        near = max(32, round(imgsz / 32) * 32)
+        raise InputError(f"--imgsz {imgsz} is not a multiple of 32", f"use --imgsz {near}")
+
+
+def export_onnx(
+    weights: Path, layout: Layout, imgsz: int, coef_divisor: float, balance: tuple[Path, ...], out: Path
+) -> ExportedModel:
+    """Write `weights` (.pt or .safetensors) as ONNX to `out`; every output is held against torch.
+
+    Mask coefficients are divided by `coef_divisor`, or by what balances them on the images `balance` where there are
+    some (layout concat). Raises InputError for a checkpoint or size that cannot be exported, ToolError where parity fails.
+    """
+    import torch
+
+    from edgeai.export import heads
+    from edgeai.models import load_model
+
+    check_size(imgsz)
+    torch.set_num_threads(2)
+    network, spec = load_model(weights)
+    if spec.anchors and layout != "raw":
+        raise InputError(f"{spec.name} has anchor boxes; they are decoded outside", "use --layout raw")
+    if balance and spec.task == "segment":
+        coef_divisor = balanced_divisor(network, spec, balance, imgsz)
+    if coef_divisor != 1.0:
+        heads.scale_coefficients(network, coef_divisor)
+    module = heads.with_head(network, spec, imgsz, layout)
+    contract = heads.contract(spec, layout, imgsz, coef_divisor)
+    names = heads.output_names(spec, layout)
+    dummy = torch.zeros(1, 3, imgsz, imgsz)
+    with torch.no_grad():
+        torch.onnx.export(
+            module, (dummy,), str(out), input_names=["images"], output_names=names, opset_version=OPSET, dynamo=False
+        )
+    finish(out, contract)
+    parity = _parity(module, out, names, imgsz)
+    return ExportedModel(
+        file=file_ref(out),
+        contract=contract,
+        parity=parity,
+        provenance=provenance(
+            "export",
+            [file_ref(weights)],
+            [("layout", layout), ("imgsz", imgsz), ("coef_divisor", coef_divisor), ("opset", OPSET)],
+            EXPORT_TOOLS,
+            spec.licence,
+        ),
+    )
+
+
+def balanced_divisor(network: nn.Module, spec: ModelSpec, images: tuple[Path, ...], imgsz: int) -> float:
+    """The k of balanced concat: a power of two that brings the largest mask coefficient to about 1 / BALANCE.
+
+    Boxes and scores fill 0..1. Coefficients of +-1/2 lengthen the shared range by half, which costs boxes and scores
+    a third of their step and leaves 80 steps a side for the coefficients.
+    """
+    import torch
+
+    from edgeai.export.heads import roles
+    from edgeai.quantize.calibration import batches
+
+    places = [i for i, role in enumerate(roles(spec, "raw")) if role.kind == "coefs"]
+    largest = 0.0
+    with torch.no_grad():
+        for image in batches(images, imgsz):
+            outputs = network(torch.from_numpy(image).permute(0, 3, 1, 2))
+            largest = max(largest, *(float(outputs[i].abs().max()) for i in places))
+    return float(2.0 ** round(math.log2(BALANCE * largest))) if largest > 0 else 1.0
+
+
+def simplified(path: Path) -> onnx.ModelProto:
+    """An ONNX file with its constants folded and every shape known. Raises ToolError where that is not possible."""
+    import onnxsim
+
+    try:
+        model, same = onnxsim.simplify(str(path))
+    except Exception as error:
+        raise ToolError(f"onnxsim cannot simplify {path.name}: {' '.join(str(error).split())[:160]}") from None
+    if not same:
+        raise ToolError(f"onnxsim changed what {path.name} computes", "report this with the model")
+    return model
+
+
+def finish(path: Path, contract: Contract) -> None:
+    """Fold what the exporter left unfolded, and put the contract into the file's metadata."""
+    import onnx
+
+    model = simplified(path)
+    onnx.helper.set_model_props(model, {CONTRACT_KEY: to_json(contract)})
+    model.producer_name, model.producer_version = "edgeai", ""
+    onnx.save(model, str(path))
+
+
+def _parity(module: object, path: Path, names: list[str], imgsz: int) -> tuple[Parity, ...]:
+    """torch against onnxruntime on the probe image."""
+    import onnxruntime
+    import torch
+
+    from edgeai.export.parity import check, compare, probe_image
+
+    assert isinstance(module, torch.nn.Module)
+    image = probe_image(imgsz).transpose(0, 3, 1, 2).copy()
+    with torch.no_grad():
+        outputs = module(torch.from_numpy(image))
+    expected = [o.numpy() for o in (outputs if isinstance(outputs, tuple) else (outputs,))]
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    actual = session.run(names, {"images": image})
+    found = tuple(
+        compare("torch -> onnx", name, e, a) for name, e, a in zip(names, expected, actual, strict=True)
+    )
+    check(found)
+    return found

@@ -1,0 +1,66 @@
+"""Files: hashing, and writing so that nothing is ever half there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from edgeai.artifacts import FileRef
+from edgeai.errors import InputError
+
+
+def sha256_bytes(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def existing_file(path: Path, what: str) -> Path:
+    """`path`, where it is a readable file; InputError naming it otherwise."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not {what}")
+    if not path.exists():
+        raise InputError(f"{path} does not exist", f"pass {what}")
+    return path
+
+
+def file_ref(path: Path) -> FileRef:
+    return FileRef(name=path.name, sha256=sha256_file(path), bytes=path.stat().st_size)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write beside, fsync, rename: readers see the old file or the new one, never half of one."""
+    write_with(path, lambda temporary: temporary.write_bytes(data))
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_with(path: Path, writer: Callable[[Path], object]) -> None:
+    """Let `writer` fill a temporary file in the same folder, then rename it to `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        writer(temporary)
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

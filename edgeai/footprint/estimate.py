@@ -1,0 +1,201 @@
+"""Whether a model fits a board: weights in flash, activations placed in the RAM pools, and why not."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeai import __version__
+from edgeai.artifacts import Count, Fact, Footprint, PoolUse, Provenance
+from edgeai.board import Board, Pool
+from edgeai.errors import InputError
+from edgeai.files import file_ref
+from edgeai.footprint.live import Peak, live_ranges, peak
+from edgeai.footprint.planner import Plan, plan
+from edgeai.graph import load_graph
+from edgeai.graph.contract import input_size
+from edgeai.graph.types import Graph, Tensor
+
+# Published RAM of YOLO models on the STM32N6 (ST's model zoo, ST Edge AI Core 3.0 and 4.0) lies between these multiples
+# of the two peaks of edgeai.footprint.live: ST's allocator stops looking once a model fits.
+N6_LOW, N6_HIGH = 0.95, 1.05
+SIZE_STEP_PX = 32
+
+
+def estimate(path: Path, board: Board) -> Footprint:
+    """The memory a TFLite or ONNX file needs on a board, before any vendor tool has seen it.
+
+    Weights and biases go to flash (on boards without a flash pool to RAM). Activations, inputs and outputs included,
+    are placed with their offsets; `activations_bytes` is the sum of the pools' high-water marks.
+    Raises InputError where the file is not sound or leaves dimensions open.
+    """
+    graph = load_graph(path)
+    _closed(graph, path)
+    ranges = live_ranges(graph)
+    top = peak(graph, ranges)
+    weights = _weight_bytes(graph)
+    room = _Room.of(board, weights)
+    placed = plan(ranges, room.ram)
+    pools = (*_ram_use(room, placed, weights), *_filled(room.flash, weights))
+    blocking = [*_overflows(pools), *_over_budget(board, placed, weights)]
+    reasons = [*blocking]
+    if blocking:
+        limit = sum(pool.size for pool in room.ram)
+        limit = min(limit, board.budget.ram_kib * 1024) if board.budget.ram_kib else limit
+        reasons.append(_what_to_try(graph, top, placed, limit))
+    reasons += _spill(graph, placed, room.ram)
+    activations = sum(used for _, used in placed.used)
+    if board.family == "STM32N6":
+        reasons.append(_n6_interval(graph, top, activations))
+    return Footprint(
+        model=file_ref(path),
+        board=board.name,
+        target=board.toolchain.target,
+        source="estimate",
+        weights_bytes=weights,
+        activations_bytes=activations,
+        io_bytes=sum(graph.tensors[t].nbytes for t in dict.fromkeys((*graph.inputs, *graph.outputs))),
+        peak_operator=f"{top.op.kind} #{top.op.index}",
+        peak_tensors=tuple(Count(entry.name, entry.size) for entry in top.live),
+        pools=pools,
+        fits=not blocking,
+        reasons=tuple(reasons),
+        provenance=Provenance(
+            stage="footprint",
+            inputs=(file_ref(path), board.file),
+            options=(Fact("board", board.name), Fact("profile", board.file.sha256)),
+            versions=(Fact("edgeai", __version__),),
+        ),
+    )
+
+
+def _closed(graph: Graph, path: Path) -> None:
+    open_tensor = next((t for t in graph.tensors if t.dynamic and not t.is_constant and t.name), None)
+    if open_tensor is not None:
+        raise InputError(
+            f"{path}: tensor {open_tensor.name!r} has no fixed shape, so its memory is not known",
+            "export the model with a fixed input size and a batch of 1",
+        )
+
+
+def _weight_bytes(graph: Graph) -> int:
+    """Weights and biases, each shared tensor once."""
+    found: dict[int, Tensor] = {}
+    for op in graph.ops:
+        weights, bias = graph.weights(op), graph.bias(op)
+        found |= {t.index: t for t in (weights, bias) if weights is not None and t is not None}
+    return sum(tensor.nbytes for tensor in found.values())
+
+
+# --- pools --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """The pools as the model sees them: the application's reserve is taken off.
+
+    On boards without a flash pool the weights take the start of a RAM pool: `ram` is what they leave, `whole` the RAM
+    with them, `weights_pool` the pool they are in.
+    """
+
+    ram: tuple[Pool, ...]
+    whole: tuple[Pool, ...]
+    flash: tuple[Pool, ...]
+    weights_pool: str = ""
+
+    @staticmethod
+    def of(board: Board, weights: int) -> _Room:
+        ram = board.pools_for("activations", "ram") + board.pools_for("activations", "external-ram")
+        whole = _without(ram, board.reserve.ram_kib)
+        flash = _without(board.pools_for("weights", "flash"), board.reserve.flash_kib)
+        if flash:
+            return _Room(whole, whole, flash)
+        shared = next(pool.name for pool in ram if "weights" in pool.users)
+        left = [_without([pool], -(-weights // 1024))[0] if pool.name == shared else pool for pool in whole]
+        return _Room(tuple(left), whole, (), shared)
+
+
+def _without(pools: Sequence[Pool], kib: int) -> tuple[Pool, ...]:
+    """The pools less a reserve, taken from the end of the last one; external RAM is not touched."""
+    left: list[Pool] = []
+    for pool in reversed(pools):
+        taken = 0 if pool.kind == "external-ram" else min(pool.size_kib, kib)
+        kib -= taken
+        left.append(dataclasses.replace(pool, size_kib=pool.size_kib - taken) if taken else pool)
+    return tuple(reversed(left))
+
+
+def _ram_use(room: _Room, placed: Plan, weights: int) -> list[PoolUse]:
+    used = dict(placed.used)
+    if room.weights_pool:
+        used[room.weights_pool] += weights
+    return [PoolUse(pool.name, pool.kind, pool.size, used[pool.name]) for pool in room.whole]
+
+
+def _filled(pools: Sequence[Pool], needed: int) -> list[PoolUse]:
+    """One pool after the other; the last takes what is left, even if it does not fit."""
+    found = []
+    for i, pool in enumerate(pools):
+        used = needed if i == len(pools) - 1 else min(needed, pool.size)
+        needed -= used
+        found.append(PoolUse(pool.name, pool.kind, pool.size, used))
+    return found
+
+
+# --- reasons ------------------------------------------------------------------------------------
+
+
+def _kib(count: float) -> str:
+    return f"{count / 1024:,.1f} KiB"
+
+
+def _overflows(pools: Sequence[PoolUse]) -> list[str]:
+    return [
+        f"{p.pool} overflows by {_kib(p.used - p.capacity)}: {_kib(p.used)} needed, {_kib(p.capacity)} there"
+        for p in pools
+        if p.used > p.capacity
+    ]
+
+
+def _over_budget(board: Board, placed: Plan, weights: int) -> list[str]:
+    ram = sum(used for _, used in placed.used)
+    limits = (("RAM", ram, board.budget.ram_kib * 1024), ("flash", weights, board.budget.flash_kib * 1024))
+    return [
+        f"{name} is over its budget by {_kib(used - limit)}: {_kib(used)} of {_kib(limit)}"
+        for name, used, limit in limits
+        if limit and used > limit
+    ]
+
+
+def _what_to_try(graph: Graph, top: Peak, placed: Plan, room: int) -> str:
+    if not placed.overflow and sum(used for _, used in placed.used) <= room:
+        return "the activations fit, the weights do not: try a smaller network"
+    text = f"the peak of {_kib(top.bytes)} is in {top.op.kind} #{top.op.index}"
+    size = _largest_size(graph, placed, room)
+    return f"{text}; try {f'an input of {size} px' if size else 'a smaller input'} or a narrower network"
+
+
+def _spill(graph: Graph, placed: Plan, pools: Sequence[Pool]) -> list[str]:
+    used = dict(placed.used)
+    external = [(pool, used[pool.name]) for pool in pools if pool.kind == "external-ram" and used[pool.name]]
+    found = [f"spills {_kib(count)} to {pool.name}: expect several times the latency" for pool, count in external]
+    size = _largest_size(graph, placed, sum(pool.size for pool in pools if pool.kind == "ram")) if found else 0
+    return [f"{found[0]}; an input of {size} px should stay on chip", *found[1:]] if size else found
+
+
+def _largest_size(graph: Graph, placed: Plan, room: int) -> int:
+    """Input size in pixels at which the activations, which grow with its square, need no more than `room` bytes."""
+    imgsz = input_size(graph)
+    need = sum(used for _, used in placed.used)
+    if imgsz is None or need <= room:
+        return 0
+    return int(imgsz * math.sqrt(room / need)) // SIZE_STEP_PX * SIZE_STEP_PX
+
+
+def _n6_interval(graph: Graph, top: Peak, activations: int) -> str:
+    unfused = peak(graph, live_ranges(graph, fused=False))
+    low, high = N6_LOW * top.bytes, max(N6_HIGH * unfused.bytes, activations)
+    return f"ST Edge AI Core may report {_kib(low)} to {_kib(high)} of RAM: its allocator stops once a model fits"

@@ -1,0 +1,51 @@
+"""One typed, read-only `Graph`, read from TFLite or ONNX; and the audit of what a file really is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeai.errors import InputError
+from edgeai.files import existing_file
+from edgeai.graph.types import Graph
+
+# Larger than any model that an STM32 could hold; keeps a wrong argument (a video, a device) from filling the memory.
+MAX_FILE_BYTES = 256 * 1024 * 1024
+
+
+def load_graph(path: Path) -> Graph:
+    """The network in a TFLite or ONNX file; the content decides which, not the suffix.
+
+    Raises InputError where the file is neither, is damaged or is too large; ToolError where onnx is not installed.
+    """
+    data = _read(path)
+    from edgeai.graph.tflite import is_tflite, read_tflite
+
+    if is_tflite(data):
+        return read_tflite(data, str(path))
+    # An ONNX file is a protobuf message without any mark; it starts with the field ir_version.
+    if data[:1] == b"\x08" or (path.suffix.lower() == ".onnx" and data[:7] != b"version"):
+        from edgeai.graph.onnx import read_onnx
+
+        return read_onnx(data, str(path))
+    raise InputError(f"{path} is neither a TFLite nor an ONNX file", _hint(data))
+
+
+def _read(path: Path) -> bytes:
+    existing_file(path, "a TFLite or ONNX file")
+    if not path.is_file():
+        raise InputError(f"{path} is not a regular file", "pass a TFLite or ONNX file")
+    with path.open("rb") as stream:
+        data = stream.read(MAX_FILE_BYTES + 1)
+    if not data:
+        raise InputError(f"{path} is empty", "copy or convert it again")
+    if len(data) > MAX_FILE_BYTES:
+        raise InputError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB: no model for an STM32")
+    return data
+
+
+def _hint(data: bytes) -> str:
+    if data[:7] == b"version":
+        return "it looks like a Git LFS pointer: fetch the file itself with `git lfs pull`"
+    if data[:2] == b"PK":
+        return "it looks like a checkpoint or a SavedModel archive: `edgeai import` reads checkpoints"
+    return "pass a .tflite or .onnx file"

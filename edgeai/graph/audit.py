@@ -1,0 +1,238 @@
+"""What a model file really is, from its bytes and nothing else: names and README files are not believed."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeai.artifacts import AuditReport, Contract, Count, Granularity, TensorAudit
+from edgeai.files import file_ref
+from edgeai.graph import load_graph
+from edgeai.graph.contract import infer_contract, read_contract
+from edgeai.graph.types import DEQUANTIZERS, QUANTIZERS, Graph, Tensor
+
+FLOATS = frozenset({"float32", "float16", "bfloat16", "float64"})
+COARSE_BOX_STEP_PX = 2.0
+
+
+def audit(path: Path) -> AuditReport:
+    """Read a TFLite or ONNX file and say what is in it.
+
+    Weights are the constant operands of convolutions and matrix products, counted once per operator that uses them;
+    `weights_bytes`, `bias_bytes` and `constants_bytes` count shared tensors once. `macs` are those of operators with
+    constant weights, batch included; products of two activations (attention) do not count.
+    Raises InputError where the file is not sound, ToolError where it is ONNX and onnx is not installed.
+    """
+    graph = load_graph(path)
+    own = read_contract(graph)
+    contract = own or infer_contract(graph, path.stem)
+    weights = _weights(graph)
+    steps = _steps(graph, contract)
+    layout: str = "" if contract is None else contract.layout
+    if own is None and contract is not None and contract.spec.task == "detect":
+        layout = "detect"
+    operators = Counter(op.kind for op in graph.ops)
+    report = AuditReport(
+        file=file_ref(path),
+        format=graph.format,
+        granularity=weights.granularity,
+        weights_per_channel=weights.per_channel,
+        weights_per_tensor=weights.per_tensor,
+        weights_float=weights.floats,
+        float_tensors=_float_tensors(graph),
+        dtypes=_counts(Counter(tensor.dtype for tensor in graph.tensors)),
+        operators=_counts(operators),
+        inputs=tuple(_described(graph.tensors[t]) for t in graph.inputs),
+        outputs=tuple(_described(graph.tensors[t], _kind(contract, i)) for i, t in enumerate(graph.outputs)),
+        layout=layout,
+        shared_output_scale=steps.shared_scale > 0,
+        box_step_px=steps.box_px,
+        score_step_percent=steps.score_percent,
+        weights_bytes=_unique_bytes(graph.weights(op) for op in graph.ops),
+        bias_bytes=_unique_bytes(graph.bias(op) for op in graph.ops if graph.weights(op)),
+        constants_bytes=sum(tensor.nbytes for tensor in graph.tensors if tensor.is_constant),
+        macs=sum(graph.macs(op) for op in graph.ops if graph.weights(op)),
+        findings=(),
+    )
+    return _with_findings(report, graph, steps, weights, own is not None)
+
+
+# --- weights ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """How many operators have weights of which kind. `split_*` count those with more than one output channel."""
+
+    per_channel: int
+    per_tensor: int
+    floats: int
+    split_per_channel: int
+    split_all: int
+
+    @property
+    def granularity(self) -> Granularity:
+        if not self.per_channel + self.per_tensor:
+            return "float"
+        return "per-channel" if 2 * self.split_per_channel > self.split_all else "per-tensor"
+
+
+def _weights(graph: Graph) -> _Weights:
+    used = [(op, tensor) for op in graph.ops if (tensor := graph.weights(op)) is not None]
+    quantized = [(op, tensor) for op, tensor in used if tensor.quantized]
+    several = [tensor for op, tensor in quantized if graph.output_channels(op) > 1]
+    per_channel = sum(tensor.per_channel for _, tensor in quantized)
+    return _Weights(
+        per_channel=per_channel,
+        per_tensor=len(quantized) - per_channel,
+        floats=len(used) - len(quantized),
+        split_per_channel=sum(tensor.per_channel for tensor in several),
+        split_all=len(several),
+    )
+
+
+def _unique_bytes(tensors: Iterable[Tensor | None]) -> int:
+    return sum({t.index: t.nbytes for t in tensors if t is not None}.values())
+
+
+def _float_tensors(graph: Graph) -> int:
+    """Activations that are computed in floating point. In ONNX, what stands between a Q/DQ pair is an integer."""
+    found, borders = 0, {*graph.inputs, *graph.outputs}
+    for tensor in graph.tensors:
+        if tensor.dtype not in FLOATS or graph.behind_quantizers(tensor).is_constant:
+            continue
+        producer, consumers = graph.producer(tensor.index), graph.consumers(tensor.index)
+        if producer is None and not consumers:
+            continue
+        if graph.format == "onnx" and tensor.index not in borders:
+            paired = producer is not None and producer.kind in DEQUANTIZERS
+            paired |= bool(consumers) and all(op.kind in QUANTIZERS for op in consumers)
+            found += not paired
+        else:
+            found += 1
+    return found
+
+
+# --- outputs ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """What one step of the outputs' scales is worth; 0.0 where it does not apply. `shared_scale` of a `pred` tensor."""
+
+    box_px: float = 0.0
+    score_percent: float = 0.0
+    shared_scale: float = 0.0
+    normalised: bool = True
+
+
+def _steps(graph: Graph, contract: Contract | None) -> _Steps:
+    if contract is None:
+        return _Steps()
+
+    def scales(*kinds: str) -> list[float]:
+        roles = [role for role in contract.roles if role.kind in kinds]
+        tensors = [graph.tensors[graph.outputs[role.index]] for role in roles]
+        return [graph.behind_quantizers(tensor).scale for tensor in tensors]
+
+    pred, boxes = max(scales("pred"), default=0.0), max(scales("boxes"), default=0.0)
+    scores = max(scales("pred", "scores", "probs"), default=0.0)
+    # logits: the sigmoid is steepest at 0, where its derivative is 1/4
+    logits = max(scales("logits", "anchors"), default=0.0) / 4
+    return _Steps(
+        box_px=(pred or boxes) * contract.box_unit,
+        score_percent=100 * max(scores, logits),
+        shared_scale=pred,
+        normalised=contract.box_unit > 1,
+    )
+
+
+def _kind(contract: Contract | None, index: int) -> str:
+    for role in contract.roles if contract else ():
+        if role.index == index:
+            return f"{role.kind}{role.stride}" if role.stride else role.kind
+    return ""
+
+
+def _described(tensor: Tensor, kind: str = "") -> TensorAudit:
+    return TensorAudit(tensor.name, tensor.shape, tensor.dtype, tensor.scale, tensor.zero_point, kind)
+
+
+def _counts(counter: Counter[str]) -> tuple[Count, ...]:
+    """Most frequent first."""
+    return tuple(Count(name, count) for name, count in sorted(counter.items(), key=lambda item: (-item[1], item[0])))
+
+
+# --- findings -----------------------------------------------------------------------------------
+
+
+def _with_findings(report: AuditReport, graph: Graph, steps: _Steps, weights: _Weights, own: bool) -> AuditReport:
+    found = [*_weight_findings(report, weights), *_output_findings(report, steps, own)]
+    if report.float_tensors and report.granularity != "float":
+        found.append(f"{_plural(report.float_tensors, 'activation')} in float: the NPU leaves them to the CPU")
+    transposes = sum(c.count for c in report.operators if c.name in ("TRANSPOSE", "Transpose"))
+    if transposes > 1:
+        found.append(f"{transposes} TRANSPOSE operators: each moves a whole tensor, mostly in software")
+    if any(tensor.dynamic for tensor in graph.tensors):
+        found.append("open dimensions: MACs and sizes count them as 1; export with a fixed input size")
+    return dataclasses.replace(report, findings=tuple(found))
+
+
+def _weight_findings(report: AuditReport, weights: _Weights) -> list[str]:
+    found = []
+    claim = _claimed_granularity(Path(report.file.name).stem)
+    total = weights.per_channel + weights.per_tensor
+    if claim and total and claim != report.granularity:
+        found.append(
+            f"the file name says {claim}, the weights are {report.granularity}: "
+            f"{weights.per_channel} of {total} weight tensors have a scale per channel"
+        )
+    if report.granularity == "per-tensor" and weights.split_per_channel:
+        found.append(
+            f"mixed weights: {weights.split_per_channel} of {weights.split_all} tensors with several "
+            "output channels are per-channel, the others per-tensor"
+        )
+    if total and weights.floats:
+        found.append(f"{_plural(weights.floats, 'weight tensor')} left in float beside {total} quantised")
+    return found
+
+
+def _output_findings(report: AuditReport, steps: _Steps, own: bool) -> list[str]:
+    found = []
+    if steps.shared_scale and not steps.normalised:
+        found.append(
+            f"boxes in pixels share a tensor with scores: one step is {steps.score_percent:.0f} % of a score; "
+            "export with boxes normalised to 0..1"
+        )
+    elif steps.shared_scale and steps.box_px > COARSE_BOX_STEP_PX:
+        kinds = "boxes, scores and mask coefficients" if report.layout == "concat" else "boxes and scores"
+        found.append(
+            f"{kinds} share one scale of {steps.shared_scale:.4f}: one step is "
+            f"{steps.box_px:.1f} px of a box and {steps.score_percent:.1f} % of a score"
+        )
+    tokens = _tokens(Path(report.file.name).stem)
+    if tokens & {"seg", "segment", "segmentation"} and report.layout == "detect":
+        found.append("the file name says seg, the output is a detector's: it holds no masks")
+    if report.layout and not own:
+        found.append("no contract in the file: the layout is inferred from the output shapes, class names are unknown")
+    return found
+
+
+def _tokens(stem: str) -> set[str]:
+    return set(re.split(r"[^a-z0-9]+", stem.lower()))
+
+
+def _claimed_granularity(stem: str) -> str:
+    """What a file name says about its weights: per-channel, per-tensor or nothing."""
+    name, tokens = re.sub(r"[^a-z0-9]+", "-", stem.lower()), _tokens(stem)
+    if tokens & {"pc", "perchannel"} or "per-channel" in name:
+        return "per-channel"
+    return "per-tensor" if tokens & {"pt", "pertensor"} or "per-tensor" in name else ""
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,153 @@
+"""How the outputs of a file are to be read: from the contract inside it, or inferred from its shapes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+
+from edgeai.artifacts import Contract, ModelSpec, OutputRole, from_json
+from edgeai.errors import InputError
+from edgeai.graph.types import Graph, Tensor
+
+KEY = "edgeai.contract"
+STRIDES = (8, 16, 32)
+PROTO_STRIDE = 4
+MAX_IMGSZ = 8192
+# A decoded tensor whose largest value is below this holds boxes in 0..1: boxes in pixels reach the image size.
+NORMALISED_BELOW = 16.0
+
+KINDS: dict[str, frozenset[str]] = {
+    "raw": frozenset({"dfl", "logits", "coefs", "proto", "anchors", "probs"}),
+    "split": frozenset({"boxes", "scores", "coefs", "proto", "probs"}),
+    "concat": frozenset({"pred", "proto", "probs"}),
+}
+INTEGER_MAX = {"int8": 127, "uint8": 255, "int16": 32767, "uint16": 65535}
+
+
+def read_contract(graph: Graph) -> Contract | None:
+    """The contract that a file carries; None where it carries none. Raises InputError where it is not sound."""
+    raw = graph.lookup(KEY)
+    if raw is None:
+        return None
+    where = "the edgeai.contract inside the file"
+    try:
+        text = raw.rstrip(b"\0").decode()
+    except UnicodeDecodeError:
+        raise InputError(f"{where} is damaged") from None
+    contract = from_json(Contract, text, where)
+    problem = next(_problems(contract, graph), "")
+    if problem:
+        raise InputError(f"{where} does not fit the file: {problem}", "quantize the model again")
+    return contract
+
+
+def _problems(contract: Contract, graph: Graph) -> Iterator[str]:
+    """What is wrong with a contract, one after the other."""
+    spec = contract.spec
+    if not 0 < contract.imgsz <= MAX_IMGSZ:
+        yield f"imgsz {contract.imgsz}"
+    if not all(math.isfinite(v) and v > 0 for v in (contract.box_unit, contract.coef_divisor)):
+        yield "box_unit and coef_divisor must be positive"
+    if not spec.names or spec.reg_max < 1 or spec.num_coefs < 0 or any(s < 1 for s in spec.strides):
+        yield "its network has no classes or impossible sizes"
+    indices = [role.index for role in contract.roles]
+    if not indices or len(set(indices)) != len(indices):
+        yield "its roles name no output, or one twice"
+    for role in contract.roles:
+        if not 0 <= role.index < len(graph.outputs):
+            yield f"it names output {role.index} of {len(graph.outputs)}"
+            continue
+        if role.kind not in KINDS[contract.layout]:
+            yield f"layout {contract.layout} has no output {role.kind!r}"
+        if role.kind in ("dfl", "logits", "anchors") and role.stride not in spec.strides:
+            yield f"output {role.kind!r} has stride {role.stride}"
+        shape = graph.tensors[graph.outputs[role.index]].shape
+        expected = channels(contract, role)
+        if expected not in shape[1:2] + shape[-1:] and -1 not in shape and shape:
+            yield f"output {role.kind!r} has shape {list(shape)}, {expected} channels were expected"
+
+
+def channels(contract: Contract, role: OutputRole) -> int:
+    """Number of channels of an output, by its role."""
+    spec = contract.spec
+    coefs = spec.num_coefs if any(other.kind == "proto" for other in contract.roles) else 0
+    shapes = max(1, len(spec.anchors[0]) // 2) if spec.anchors else 1
+    return {
+        "dfl": 4 * spec.reg_max,
+        "boxes": 4,
+        "coefs": spec.num_coefs,
+        "proto": spec.num_coefs,
+        "pred": 4 + spec.nc + coefs,
+        "anchors": shapes * (5 + spec.nc + coefs),
+    }.get(role.kind, spec.nc)
+
+
+def infer_contract(graph: Graph, stem: str) -> Contract | None:
+    """The contract of a file in ST's concat layout that carries none; None where the outputs look otherwise.
+
+    `pred` [1,4+nc+nm,N] with N = sum of (imgsz/s)^2 over strides 8, 16, 32, and for segmentation `proto` [1,h,w,nm]
+    (NCHW in ONNX), h = w = imgsz/4. Classes are named class0, class1, ... `stem` is the file's name without suffix;
+    a name that says pose gives None: such a `pred` holds key points instead of class scores.
+    """
+    imgsz = input_size(graph)
+    if imgsz is None or len(graph.outputs) not in (1, 2) or re.search("pose|kpt|keypoint", stem.lower()):
+        return None
+    outputs = [graph.tensors[t] for t in graph.outputs]
+    pred = next((i for i, t in enumerate(outputs) if len(t.shape) == 3), None)
+    if pred is None or outputs[pred].shape[2] != sum((imgsz // s) ** 2 for s in STRIDES):
+        return None
+    coefs = 0
+    roles = [OutputRole(pred, "pred")]
+    if len(outputs) == 2:
+        coefs = _proto_channels(outputs[1 - pred], imgsz // PROTO_STRIDE)
+        if not coefs:
+            return None
+        roles.append(OutputRole(1 - pred, "proto"))
+    classes = outputs[pred].shape[1] - 4 - coefs
+    if classes < 1:
+        return None
+    spec = _spec(stem, classes, coefs, imgsz)
+    unit = float(imgsz) if _normalised(graph, outputs[pred]) else 1.0
+    return Contract(spec, "concat", imgsz, tuple(sorted(roles, key=lambda role: role.index)), unit)
+
+
+def input_size(graph: Graph) -> int | None:
+    """Side of the square image input, in pixels; None where there is no such single input."""
+    if len(graph.inputs) != 1:
+        return None
+    shape = graph.tensors[graph.inputs[0]].shape
+    if len(shape) != 4 or not {shape[1], shape[3]} & {1, 3}:
+        return None
+    height, width = (shape[1], shape[2]) if shape[3] in (1, 3) else (shape[2], shape[3])
+    return height if height == width and 0 < height <= MAX_IMGSZ else None
+
+
+def _proto_channels(tensor: Tensor, side: int) -> int:
+    shape = tensor.shape
+    if len(shape) != 4:
+        return 0
+    if shape[1:3] == (side, side):
+        return shape[3]
+    return shape[1] if shape[2:] == (side, side) else 0
+
+
+def _normalised(graph: Graph, pred: Tensor) -> bool:
+    """Whether boxes are in 0..1. A float file has no scale to tell: ONNX exports keep pixels, TFLite exports do not."""
+    source = graph.behind_quantizers(pred)
+    if not source.quantized:
+        return graph.format == "tflite"
+    return source.scale * (INTEGER_MAX.get(source.dtype, 127) - source.zero_point) < NORMALISED_BELOW
+
+
+def _spec(stem: str, classes: int, coefs: int, imgsz: int) -> ModelSpec:
+    found = re.search(r"(yolo(?:v|-)?\d+)([nsmlx])?", stem.lower())
+    return ModelSpec(
+        name=stem,
+        family=found.group(1) if found else "yolo",
+        task="segment" if coefs else "detect",
+        scale=(found.group(2) or "") if found else "",
+        names=tuple(f"class{i}" for i in range(classes)),
+        imgsz=imgsz,
+        num_coefs=coefs or 32,
+    )

@@ -1,0 +1,301 @@
+"""TFLite files. A small flatbuffer reader that trusts nothing: every offset and every length is checked.
+
+Format: FlatBuffers' binary format (a table starts with the signed distance back to its vtable; a vtable holds its own
+size, the table's size and one 16-bit offset per field, 0 for an absent one; offsets to tables, vectors and strings are
+unsigned and relative to where they stand). Field numbers: TensorFlow Lite's schema.fbs, version 3c.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from edgeai.errors import InputError
+from edgeai.graph.opcodes import ACTIVATIONS, CUSTOM, OPERATORS, PADDINGS, TENSOR_TYPES
+from edgeai.graph.types import Graph, Op, Tensor, checked_shape
+
+IDENTIFIER = b"TFL3"
+
+# Tables may share vectors, so a small file can describe a huge network: these bound what is read from one file.
+# The largest file of ST's zoo needs about a hundredth of it.
+MAX_TABLES = 20_000
+MAX_ITEMS = 4_000_000
+
+# fields of the option tables in use: union type -> field numbers
+CONV_2D, DEPTHWISE, POOL_2D, TRANSPOSE_CONV, BATCH_MATMUL, CONV_3D = 1, 2, 5, 49, 101, 106
+FULLY_CONNECTED, CONCATENATION, ADD, MUL, SUB = 8, 10, 11, 21, 28
+FUSED_ACTIVATION = {CONV_2D: 3, DEPTHWISE: 4, POOL_2D: 5, TRANSPOSE_CONV: 3, CONV_3D: 4, CONCATENATION: 1}
+FUSED_ACTIVATION |= dict.fromkeys((FULLY_CONNECTED, ADD, MUL, SUB), 0)
+STRIDES = {CONV_2D: (2, 1), DEPTHWISE: (2, 1), POOL_2D: (2, 1), TRANSPOSE_CONV: (2, 1), CONV_3D: (3, 2)}  # h, w
+DILATIONS = {CONV_2D: (5, 4), DEPTHWISE: (6, 5), CONV_3D: (7, 6)}
+
+
+def is_tflite(head: bytes) -> bool:
+    """Whether the first bytes of a file are those of a TFLite file."""
+    return head[4:8] == IDENTIFIER
+
+
+def read_tflite(data: bytes, name: str = "the file") -> Graph:
+    """The main graph (subgraph 0) of a TFLite file. Raises InputError for everything that is not a sound one."""
+    if not is_tflite(data):
+        raise InputError(f"{name} is not a TFLite file: it lacks the identifier TFL3")
+    try:
+        return _read_model(_Reader(data))
+    except (_DamagedError, struct.error) as error:
+        detail = str(error) if isinstance(error, _DamagedError) else "it ends too early"
+        message = f"{name} is a truncated or damaged TFLite file: {detail}"
+        raise InputError(message, "copy or convert it again") from None
+    except InputError as error:
+        raise InputError(f"{name}: {error.message}", error.hint) from None
+
+
+class _DamagedError(Exception):
+    """An offset, a length or an index that points outside of the file."""
+
+
+class _Reader:
+    """The file's bytes, and the account of how much has been read from them."""
+
+    __slots__ = ("data", "items")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = memoryview(data)
+        self.items = 0
+
+    def charge(self, count: int) -> None:
+        self.items += count
+        if self.items > MAX_ITEMS:
+            raise _DamagedError("it describes more than its size allows")
+
+    def number(self, code: str, at: int) -> Any:
+        if at < 0:
+            raise _DamagedError("an offset points before its start")
+        return struct.unpack_from(f"<{code}", self.data, at)[0]
+
+    def follow(self, at: int) -> int:
+        """Where the unsigned relative offset at `at` points."""
+        target: int = at + self.number("I", at)
+        return target
+
+    def vector(self, at: int, item_size: int) -> tuple[int, int]:
+        """Start and length of the vector at `at`."""
+        length: int = self.number("I", at)
+        if at + 4 + length * item_size > len(self.data):
+            raise _DamagedError(f"a list of {length} items goes beyond its end")
+        return at + 4, length
+
+
+class _Table:
+    """One table. `slots` are the byte offsets of its fields, 0 where a field is absent."""
+
+    __slots__ = ("at", "reader", "slots")
+
+    def __init__(self, reader: _Reader, at: int) -> None:
+        reader.charge(1)
+        vtable = at - reader.number("i", at)
+        size = reader.number("H", vtable)
+        if size < 4 or size % 2:
+            raise _DamagedError("a table has an impossible layout")
+        reader.charge(size // 16)
+        self.reader, self.at = reader, at
+        self.slots: tuple[int, ...] = struct.unpack_from(f"<{size // 2 - 2}H", reader.data, vtable + 4)
+
+    def slot(self, field: int) -> int:
+        """Where a field stands; 0 where it is absent."""
+        offset = self.slots[field] if field < len(self.slots) else 0
+        return self.at + offset if offset else 0
+
+    def scalar(self, field: int, code: str, default: Any = 0) -> Any:
+        at = self.slot(field)
+        return self.reader.number(code, at) if at else default
+
+    def table(self, field: int) -> _Table | None:
+        at = self.slot(field)
+        return _Table(self.reader, self.reader.follow(at)) if at else None
+
+    def tables(self, field: int) -> Iterator[_Table]:
+        at = self.slot(field)
+        if not at:
+            return
+        start, length = self.reader.vector(self.reader.follow(at), 4)
+        if length > MAX_TABLES:
+            raise _DamagedError(f"a list of {length} tables")
+        for i in range(length):
+            yield _Table(self.reader, self.reader.follow(start + 4 * i))
+
+    def numbers(self, field: int, code: str) -> tuple[Any, ...]:
+        at = self.slot(field)
+        if not at:
+            return ()
+        start, length = self.reader.vector(self.reader.follow(at), struct.calcsize(code))
+        self.reader.charge(length)
+        return struct.unpack_from(f"<{length}{code}", self.reader.data, start)
+
+    def view(self, field: int) -> memoryview | None:
+        """A vector of bytes, not copied."""
+        at = self.slot(field)
+        if not at:
+            return None
+        start, length = self.reader.vector(self.reader.follow(at), 1)
+        return self.reader.data[start : start + length]
+
+    def text(self, field: int) -> str:
+        raw = self.view(field)
+        if raw is None:
+            return ""
+        self.reader.charge(len(raw))
+        return bytes(raw).decode("utf-8", "replace")
+
+
+# --- the schema ---------------------------------------------------------------------------------
+
+
+def _read_model(reader: _Reader) -> Graph:
+    model = _Table(reader, reader.follow(0))
+    subgraph = next(model.tables(2), None)
+    if subgraph is None:
+        raise InputError("the file holds no network")
+    buffers = tuple(_buffer(table) for table in model.tables(4))
+    kinds = tuple(_operator_name(table) for table in model.tables(1))
+    tensors = tuple(_tensor(i, table, buffers) for i, table in enumerate(subgraph.tables(0)))
+    ops = tuple(_operator(i, table, kinds, len(tensors)) for i, table in enumerate(subgraph.tables(3)))
+    if not ops:
+        raise InputError("the network holds no operators")
+    return Graph(
+        format="tflite",
+        tensors=tensors,
+        ops=ops,
+        inputs=_ends(subgraph.numbers(1, "i"), len(tensors)),
+        outputs=_ends(subgraph.numbers(2, "i"), len(tensors)),
+        metadata=tuple(_metadata(table, buffers) for table in model.tables(6)),
+    )
+
+
+def _buffer(table: _Table) -> memoryview:
+    """A buffer's bytes: in the flatbuffer, or behind it (offset 0 and 1 mean that there are none)."""
+    offset, size = table.scalar(1, "Q"), table.scalar(2, "Q")
+    if offset <= 1:
+        return table.view(0) or memoryview(b"")
+    if offset + size > len(table.reader.data):
+        raise _DamagedError("a constant lies beyond its end")
+    return table.reader.data[offset : offset + size]
+
+
+def _metadata(table: _Table, buffers: tuple[memoryview, ...]) -> tuple[str, memoryview]:
+    index = table.scalar(1, "I")
+    if index >= len(buffers):
+        raise _DamagedError(f"metadata in buffer {index} of {len(buffers)}")
+    return table.text(0), buffers[index]
+
+
+def _operator_name(table: _Table) -> str:
+    # codes above 127 do not fit the older 8-bit field, which then holds a placeholder
+    code = max(table.scalar(0, "b"), table.scalar(3, "i"))
+    if not 0 <= code < len(OPERATORS):
+        raise InputError(f"operator code {code} is not one of TFLite's", "the file is damaged or newer than edgeai")
+    return f"CUSTOM:{table.text(1) or '?'}" if code == CUSTOM else OPERATORS[code]
+
+
+def _indices(values: tuple[int, ...], count: int, lowest: int) -> tuple[int, ...]:
+    for value in values:
+        if not lowest <= value < count:
+            raise _DamagedError(f"it names tensor {value} of {count}")
+    return values
+
+
+def _ends(values: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """Inputs or outputs of the network."""
+    if len(values) > count:
+        raise _DamagedError(f"it has {len(values)} inputs or outputs and {count} tensors")
+    return _indices(values, count, 0)
+
+
+def _tensor(index: int, table: _Table, buffers: tuple[memoryview, ...]) -> Tensor:
+    name = table.text(3) or f"tensor {index}"
+    shape = checked_shape(table.numbers(0, "i"), name)
+    signature = table.numbers(7, "i")
+    type_code, buffer = table.scalar(1, "b"), table.scalar(2, "I")
+    if not 0 <= type_code < len(TENSOR_TYPES):
+        raise InputError(f"tensor {name!r} has the unknown type {type_code}")
+    if buffer >= len(buffers):
+        raise _DamagedError(f"a constant in buffer {buffer} of {len(buffers)}")
+    dtype, bits = TENSOR_TYPES[type_code]
+    data = buffers[buffer] if len(buffers[buffer]) else None
+    sparse = bool(table.slot(6))
+    if data is not None and bits and not sparse and len(data) != (math.prod(shape) * bits + 7) // 8:
+        raise _DamagedError(f"constant {name!r} has {len(data)} bytes, which its shape {list(shape)} does not take")
+    scales, zero_points, axis, low, high = _quantization(table.table(4), shape, name)
+    return Tensor(
+        index=index,
+        name=name,
+        shape=shape,
+        dtype=dtype,
+        scales=scales,
+        zero_points=zero_points,
+        quantized_dimension=axis,
+        minimum=low,
+        maximum=high,
+        data=data,
+        dynamic=-1 in shape or -1 in signature[1:],
+    )
+
+
+_Quantization = tuple[tuple[float, ...], tuple[int, ...], int, tuple[float, ...], tuple[float, ...]]
+
+
+def _quantization(table: _Table | None, shape: tuple[int, ...], name: str) -> _Quantization:
+    """Scales, zero points (as many), axis, minimum and maximum."""
+    if table is None:
+        return (), (), 0, (), ()
+    scales, zero_points = table.numbers(2, "f"), table.numbers(3, "q")
+    axis = table.scalar(6, "i")
+    if not all(math.isfinite(scale) and scale >= 0 for scale in scales):
+        raise InputError(f"tensor {name!r} has an impossible scale")
+    if len(scales) > 1 and (not 0 <= axis < len(shape) or shape[axis] != len(scales)):
+        raise InputError(f"tensor {name!r} has {len(scales)} scales, which its shape {list(shape)} does not take")
+    if len(zero_points) != len(scales):
+        zero_points = (zero_points[0] if zero_points else 0,) * len(scales)
+    return scales, zero_points, axis, table.numbers(0, "f"), table.numbers(1, "f")
+
+
+def _operator(index: int, table: _Table, kinds: tuple[str, ...], tensors: int) -> Op:
+    code = table.scalar(0, "I")
+    if code >= len(kinds):
+        raise _DamagedError(f"operator code {code} of {len(kinds)}")
+    inputs = _indices(table.numbers(1, "i"), tensors, -1)
+    outputs = _indices(table.numbers(2, "i"), tensors, 0)
+    union, options = table.scalar(3, "B"), table.table(4)
+    if options is None:
+        return Op(index, kinds[code], inputs, outputs)
+    return Op(
+        index=index,
+        kind=kinds[code],
+        inputs=inputs,
+        outputs=outputs,
+        stride=_pair(options, STRIDES[union], 0) if union in STRIDES else (1, 1),
+        dilation=_pair(options, DILATIONS[union], 1) if union in DILATIONS else (1, 1),
+        kernel=_pair(options, (4, 3), 0) if union == POOL_2D else (0, 0),
+        padding=_named(PADDINGS, options.scalar(0, "b")) if union in STRIDES else "",
+        activation=_activation(options, union),
+        depth_multiplier=options.scalar(3, "i") if union == DEPTHWISE else 1,
+        axis=options.scalar(0, "i") if union == CONCATENATION else 0,
+        transpose_a=bool(options.scalar(0, "B")) if union == BATCH_MATMUL else False,
+        transpose_b=bool(options.scalar(1, "B")) if union == BATCH_MATMUL else False,
+    )
+
+
+def _activation(options: _Table, union: int) -> str:
+    field = FUSED_ACTIVATION.get(union)
+    return "" if field is None else _named(ACTIVATIONS, options.scalar(field, "b"))
+
+
+def _pair(options: _Table, fields: tuple[int, int], default: int) -> tuple[int, int]:
+    return options.scalar(fields[0], "i", default), options.scalar(fields[1], "i", default)
+
+
+def _named(names: tuple[str, ...], value: int) -> str:
+    if not 0 <= value < len(names):
+        raise _DamagedError(f"an operator's option has the value {value}")
+    return names[value]

@@ -1,0 +1,78 @@
+"""Networks: build them by name, load them from a checkpoint or from our own safetensors file.
+
+Importing this package is cheap; torch is imported when a network is built or loaded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeai.artifacts import ModelSpec
+from edgeai.errors import InputError, need
+from edgeai.files import existing_file
+
+if TYPE_CHECKING:
+    import torch
+
+    from edgeai.models.network import Network
+
+__all__ = ["build", "build_spec", "load_model"]
+
+
+def build(name: str, nc: int = 80, names: tuple[str, ...] | None = None) -> tuple[Network, ModelSpec]:
+    """A network of the registry with fresh weights, in training mode, and its spec.
+
+    `names` are the class names and set `nc`; without them the classes are called class0, class1, ...
+    Raises InputError for an unknown name or no class, ToolError without torch.
+    """
+    from edgeai.models.registry import find, spec_of
+
+    classes = tuple(names) if names is not None else tuple(f"class{i}" for i in range(nc))
+    if not classes:
+        raise InputError(f"{name} needs at least one class", "pass nc >= 1 or the class names")
+    spec = spec_of(find(name), classes)
+    return build_spec(spec), spec
+
+
+def build_spec(spec: ModelSpec) -> Network:
+    """The network of a spec with fresh weights. Raises InputError for an unknown name, ToolError without torch."""
+    from edgeai.models.registry import find
+
+    entry = find(spec.name)
+    require_torch()
+    from edgeai.models.yolov5 import yolov5
+    from edgeai.models.yolov8 import yolov8
+
+    if entry.family == "yolov8":
+        return yolov8(entry.scale, entry.task, spec.nc)
+    return yolov5(entry.scale, entry.task, spec.nc, p6=entry.p6, anchor_free=entry.family == "yolov5u")
+
+
+def load_model(path: Path) -> tuple[torch.nn.Module, ModelSpec]:
+    """The network of a `.pt` checkpoint or of an edgeai `.safetensors` file, in eval mode and fp32, and its spec.
+
+    Raises InputError where the file is missing, of another kind, corrupt, hostile or of an unknown network.
+    """
+    existing_file(path, "a .pt or .safetensors file")
+    suffix = path.suffix.lower()
+    if suffix == ".onnx":
+        raise InputError(f"{path.name} is an ONNX file and needs no import", "pass it to quantize or evaluate as it is")
+    if suffix not in (".pt", ".pth", ".safetensors"):
+        raise InputError(f"{path.name} is not a checkpoint edgeai reads", "pass a .pt or .safetensors file")
+    require_torch()
+    if suffix == ".safetensors":
+        from edgeai.models.weights import load_weights
+
+        return load_weights(path)
+    from edgeai.models.checkpoint import load_checkpoint
+
+    return load_checkpoint(path)
+
+
+def require_torch() -> None:
+    """ToolError with the command that installs it where torch is absent."""
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise need("torch", "train") from None

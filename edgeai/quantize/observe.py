@@ -1,0 +1,126 @@
+"""Activation ranges of a float TFLite over a calibration set.
+
+TensorFlow's own calibrator takes the representative dataset through a second conversion and keeps the absolute
+extremes, so that one outlier among a hundred images costs every other value its precision. Here the float model runs
+once over the images, every tensor keeps a histogram, and its range is the one that loses least.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeai.artifacts import CalibrationSet, ChannelMean, Contract, Ranges, TensorRange
+from edgeai.errors import InputError
+from edgeai.files import file_ref
+from edgeai.quantize.bias import LAYOUTS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+OBSERVER = "least squares"
+
+# TFLite's int8 LOGISTIC has the output scale 1/256: beyond this input its result is the last step, 0 or 255/256.
+SIGMOID_SATURATION = math.log(2 * 256 - 1)
+# Class logits that leave the network: a score of 0.03 % is below every threshold, evaluation's 0.1 % included.
+LOWEST_LOGIT = -8.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Activation:
+    """A float tensor of the graph and what its range may leave out without loss."""
+
+    index: int
+    name: str
+    floor: float = -math.inf
+    ceiling: float = math.inf
+    exact: bool = False  # an output: its extremes are answers, not outliers
+    feeds_weights: bool = False  # its channel means are wanted for bias correction
+
+
+def observe(
+    model: Path, contract: Contract, calibration: CalibrationSet, images: Iterable[NDArray[np.float32]]
+) -> Ranges:
+    """The range of every float activation of `model` over `images` [1,S,S,3] in 0..1.
+
+    Outputs keep their extremes; inner tensors get the range of least squared error; both leave out what the operator
+    behind them cannot tell apart. One image is in memory at a time. Raises InputError where a tensor is not finite.
+    """
+    import numpy as np
+
+    from edgeai.quantize.histogram import Histogram, least_squares_range
+
+    interpreter = _interpreter(model)
+    tensors = _activations(interpreter, contract)
+    histograms = [Histogram() for _ in tensors]
+    place = interpreter.get_input_details()[0]["index"]
+    sums: dict[int, NDArray[np.float64]] = {tensor.index: np.zeros(()) for tensor in tensors if tensor.feeds_weights}
+    count = 0
+    views = [interpreter.tensor(tensor.index) for tensor in tensors]
+    for image in images:
+        interpreter.set_tensor(place, image)
+        interpreter.invoke()
+        count += 1
+        for tensor, histogram, view in zip(tensors, histograms, views, strict=True):
+            histogram.add(view())
+            if tensor.feeds_weights:
+                channels = view().shape[-1]
+                sums[tensor.index] = sums[tensor.index] + view().reshape(-1, channels).mean(axis=0)
+    ranges = []
+    for tensor, histogram in zip(tensors, histograms, strict=True):
+        if not math.isfinite(histogram.high - histogram.low):
+            raise InputError(f"{tensor.name} is not finite on the calibration images", "check the checkpoint")
+        low, high = (histogram.low, histogram.high) if tensor.exact else least_squares_range(histogram)
+        ranges.append(TensorRange(tensor.index, tensor.name, max(low, tensor.floor), min(high, tensor.ceiling)))
+    means = tuple(ChannelMean(index, tuple((total / count).tolist())) for index, total in sums.items())
+    return Ranges(file_ref(model), calibration.sha256, OBSERVER, tuple(ranges), means)
+
+
+def _interpreter(model: Path) -> Any:
+    """All intermediate tensors kept; built-in kernels, because a delegate would keep its own to itself."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        model_path=str(model),
+        num_threads=2,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def _activations(interpreter: Any, contract: Contract) -> list[_Activation]:
+    """Every float tensor that an operator writes or that is the input."""
+    import numpy as np
+
+    operators = interpreter._get_ops_details()
+    inputs = {int(tensor["index"]) for tensor in interpreter.get_input_details()}
+    outputs = [int(tensor["index"]) for tensor in interpreter.get_output_details()]
+    logits = {outputs[role.index] for role in contract.roles if role.kind == "logits"}
+    readers: dict[int, set[str]] = {}
+    for operator in operators:
+        for index in operator["inputs"]:
+            readers.setdefault(int(index), set()).add(str(operator["op_name"]))
+    written = inputs | {int(index) for operator in operators for index in operator["outputs"]}
+    found = []
+    for tensor in interpreter.get_tensor_details():
+        index, name = int(tensor["index"]), str(tensor["name"])
+        if index not in written or tensor["dtype"] != np.float32:
+            continue
+        only_sigmoid = readers.get(index) == {"LOGISTIC"}
+        found.append(
+            _Activation(
+                index,
+                name,
+                floor=-SIGMOID_SATURATION if only_sigmoid else LOWEST_LOGIT if index in logits else -math.inf,
+                ceiling=SIGMOID_SATURATION if only_sigmoid else math.inf,
+                exact=index in outputs or index in inputs,
+                feeds_weights=not readers.get(index, set()).isdisjoint(LAYOUTS),
+            )
+        )
+    return found

@@ -1,0 +1,106 @@
+"""Post-training quantisation: ranges into the float TFLite, then TFLite's own quantisation pass.
+
+The pass is the one behind TFLiteConverter; it takes the ranges from the tensors' quantisation parameters. It leaves
+the same operators as the plain converter, and it decides nothing that the ranges do not say.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from edgeai.artifacts import Contract, Ranges, to_json
+from edgeai.errors import InputError, ToolError
+
+InputType = Literal["int8", "uint8", "float32"]
+OutputType = Literal["int8", "float32"]
+CONTRACT_NAME = "edgeai.contract"
+
+
+def quantize(
+    model: bytes, ranges: Ranges, per_channel: bool, input_type: InputType, output_type: OutputType
+) -> bytes:
+    """An int8 TFLite from a float TFLite and the ranges of its activations.
+
+    Raises ToolError where TensorFlow's pass fails.
+    """
+    import tensorflow as tf
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    types = {"int8": tf.int8, "uint8": tf.uint8, "float32": tf.float32}
+    try:
+        result: bytes = mlir_quantize(
+            with_ranges(model, ranges),
+            disable_per_channel=not per_channel,
+            disable_per_channel_for_dense_layers=not per_channel,
+            input_data_type=types[input_type],
+            output_data_type=types[output_type],
+        )
+    except Exception as error:  # the pass raises whatever MLIR reports
+        text = " ".join(str(error).split())[:200]
+        raise ToolError(f"TensorFlow's quantisation pass failed: {text}") from None
+    return with_corrected_biases(result, model, ranges)
+
+
+def with_corrected_biases(quantized: bytes, model: bytes, ranges: Ranges) -> bytes:
+    """`quantized` with its biases corrected for what rounding did to the weights of `model`."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    from edgeai.quantize.bias import correct_biases
+
+    tree = schema.ModelT.InitFromPackedBuf(quantized, 0)
+    correct_biases(tree, schema.ModelT.InitFromPackedBuf(model, 0), ranges.means)
+    return _packed(tree)
+
+
+def with_ranges(model: bytes, ranges: Ranges) -> bytes:
+    """`model` with min and max on every tensor of `ranges`."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    tree = schema.ModelT.InitFromPackedBuf(model, 0)
+    tensors = tree.subgraphs[0].tensors
+    for entry in ranges.tensors:
+        if entry.tensor >= len(tensors):
+            raise InputError("these ranges belong to another model", "calibrate again")
+        parameters = schema.QuantizationParametersT()
+        parameters.min, parameters.max = [entry.minimum], [entry.maximum]
+        tensors[entry.tensor].quantization = parameters
+    return _packed(tree)
+
+
+def with_contract(model: bytes, contract: Contract) -> bytes:
+    """`model` with its contract in the metadata, so that it explains itself wherever it goes."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    tree = schema.ModelT.InitFromPackedBuf(model, 0)
+    buffer = schema.BufferT()
+    buffer.data = list(to_json(contract).encode())
+    tree.buffers.append(buffer)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = CONTRACT_NAME, len(tree.buffers) - 1
+    kept = [old for old in tree.metadata or [] if old.name not in (CONTRACT_NAME, CONTRACT_NAME.encode())]
+    tree.metadata = [*kept, entry]
+    return _packed(tree)
+
+
+def _packed(tree: Any) -> bytes:
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(tree.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def write_quantized(
+    source: Path,
+    ranges: Ranges,
+    contract: Contract,
+    per_channel: bool,
+    input_type: InputType,
+    output_type: OutputType,
+    out: Path,
+) -> Contract:
+    """`quantize` from file to file, the contract inside; returns the contract it wrote."""
+    data = quantize(source.read_bytes(), ranges, per_channel, input_type, output_type)
+    out.write_bytes(with_contract(data, contract))
+    return contract

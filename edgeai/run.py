@@ -1,0 +1,68 @@
+"""The whole job: float reference, int8 files, accuracy, footprint and verdict in one record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeai.artifacts import Footprint, GateVerdict, RunRecord
+from edgeai.board import Board
+from edgeai.evaluate.dataset import Dataset
+from edgeai.files import file_ref
+from edgeai.footprint.estimate import estimate
+from edgeai.gate.policy import judge
+from edgeai.provenance import EVALUATE_TOOLS, provenance
+from edgeai.quantize.calibration import CalibrationSource
+from edgeai.stages import Recipe, Stages
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the gate holds a quantised file to, in points of AP against the float model."""
+
+    max_drop: float = 1.0
+    metrics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run's record and, for every quantised file of it, where its bytes are."""
+
+    record: RunRecord
+    files: tuple[Path, ...]
+
+
+def run(
+    stages: Stages,
+    model: Path,
+    recipes: Sequence[Recipe],
+    calibration: CalibrationSource,
+    dataset: Dataset,
+    boards: Sequence[Board],
+    limits: Limits,
+    compare: Sequence[Path] = (),
+) -> Finished:
+    """Quantise `model` by every recipe (all of one size) and measure each file, and the files to `compare` with.
+
+    The float reference is the ONNX file with raw outputs: its parity with torch was checked when it was made.
+    """
+    made = [stages.quantized(model, recipe, calibration) for recipe in recipes]
+    files = tuple(path for path, _, _ in made)
+    reference, _ = stages.float_onnx(model, Recipe(layout="raw", imgsz=recipes[0].imgsz), calibration)
+    baseline = stages.evaluated(reference, dataset)
+    results = [stages.evaluated(path, dataset) for path in files]
+    others = [stages.evaluated(path, dataset) for path in compare]
+    footprints: list[Footprint] = [estimate(path, board) for path in (*files, *compare) for board in boards]
+    verdicts: list[GateVerdict] = [judge(baseline, result, limits.max_drop, limits.metrics) for result in results]
+    inputs = [file_ref(model), dataset.annotations, *map(file_ref, compare)]
+    options = [("calibration", calibration.set.sha256), ("boards", ",".join(b.name for b in boards))]
+    record = RunRecord(
+        model=file_ref(model),
+        quantized=tuple(artifact for _, artifact, _ in made),
+        results=(baseline, *results, *others),
+        footprints=tuple(footprints),
+        verdicts=tuple(verdicts),
+        provenance=provenance("run", inputs, options, EVALUATE_TOOLS, made[0][1].contract.spec.licence),
+    )
+    return Finished(record, files)

@@ -1,0 +1,251 @@
+"""The stages from checkpoint to int8 file, each answered from the cache where its inputs have not changed.
+
+Heavy stages run in a process of their own (`edgeai.worker`). Nothing here prints: a `Listener` hears what happens.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from edgeai import artifacts, worker
+from edgeai.artifacts import (
+    Contract,
+    EvalResult,
+    ExportedModel,
+    FloatModel,
+    Granularity,
+    Layout,
+    QuantizedModel,
+    Ranges,
+    from_json,
+    to_json,
+)
+from edgeai.cache import StageCache, StageOutput
+from edgeai.errors import InputError
+from edgeai.files import existing_file, file_ref, write_with
+from edgeai.provenance import CONVERT_TOOLS, EVALUATE_TOOLS, EXPORT_TOOLS, QUANTIZE_TOOLS, provenance
+from edgeai.quantize.calibration import CalibrationSource, batches
+from edgeai.quantize.ptq import InputType, OutputType
+
+if TYPE_CHECKING:
+    from edgeai.evaluate.backends import Kernels
+    from edgeai.evaluate.dataset import Dataset
+
+T = TypeVar("T")
+
+BALANCE_IMAGES = 16  # images that set the divisor of balanced concat: a range, not an accuracy
+LOG = "log.txt"
+
+
+class Listener(Protocol):
+    """Hears of every stage: its start, its progress, its end."""
+
+    def start(self, stage: str) -> None: ...
+    def tick(self, done: int, total: int) -> None: ...
+    def end(self, stage: str, output: StageOutput, seconds: float) -> None: ...
+    def fail(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What to quantise to."""
+
+    granularity: Granularity = "per-channel"
+    layout: Layout = "raw"
+    imgsz: int = 256
+    input_type: InputType = "int8"
+    output_type: OutputType = "int8"
+
+
+class Stages:
+    """Every stage of one project, over one cache."""
+
+    def __init__(self, cache: StageCache, listener: Listener) -> None:
+        self._cache, self._listener = cache, listener
+
+    # --- float --------------------------------------------------------------------------------
+
+    def imported(self, model: Path) -> tuple[Path, FloatModel]:
+        """The safetensors file of a checkpoint, and what is in it."""
+        from edgeai.models.weights import import_model
+
+        inputs = provenance("import", [file_ref(existing_file(model, "a checkpoint"))], [], EXPORT_TOOLS)
+
+        def produce(folder: Path) -> None:
+            self._child(folder, import_model, model, folder / "model.safetensors", "float_model.json")
+
+        folder = self._stage(inputs, produce)
+        return folder / "model.safetensors", _load(FloatModel, folder / "float_model.json")
+
+    def exported(
+        self, model: Path, layout: Layout, imgsz: int, balance: CalibrationSource | None, coef_divisor: float = 1.0
+    ) -> tuple[Path, ExportedModel]:
+        """The ONNX file of a checkpoint in one head layout. `balance`: the images that set the divisor of concat."""
+        from edgeai.export.to_onnx import check_size, export_onnx
+
+        check_size(imgsz)
+        weights, _ = self.imported(model)
+        images = balance.paths[:BALANCE_IMAGES] if balance is not None and layout == "concat" else ()
+        options = [("layout", layout), ("imgsz", imgsz), ("coef_divisor", coef_divisor)]
+        inputs = provenance("export", [file_ref(weights), *map(file_ref, images)], options, EXPORT_TOOLS)
+
+        def produce(folder: Path) -> None:
+            out = folder / "model.onnx"
+            self._child(folder, export_onnx, weights, layout, imgsz, coef_divisor, images, out, "exported.json")
+
+        folder = self._stage(inputs, produce)
+        return folder / "model.onnx", _load(ExportedModel, folder / "exported.json")
+
+    def converted(self, onnx: Path, contract: Contract) -> tuple[Path, ExportedModel]:
+        """The float TFLite of an ONNX file."""
+        from edgeai.export.to_tflite import convert_onnx
+
+        inputs = provenance("convert", [file_ref(onnx)], [("contract", to_json(contract))], CONVERT_TOOLS)
+
+        def produce(folder: Path) -> None:
+            self._child(folder, convert_onnx, onnx, contract, folder / "model.tflite", "exported.json")
+
+        folder = self._stage(inputs, produce)
+        return folder / "model.tflite", _load(ExportedModel, folder / "exported.json")
+
+    # --- int8 ---------------------------------------------------------------------------------
+
+    def ranges(self, model: Path, contract: Contract, calibration: CalibrationSource) -> Ranges:
+        """Activation ranges of a float TFLite; `contract` names its outputs."""
+        from edgeai.quantize.observe import OBSERVER, observe
+
+        options = [("calibration", calibration.set.sha256), ("contract", to_json(contract)), ("observer", OBSERVER)]
+        inputs = provenance("calibrate", [file_ref(model)], options, QUANTIZE_TOOLS)
+
+        def produce(folder: Path) -> None:
+            images = self._ticking(batches(calibration.paths, contract.imgsz), len(calibration.paths))
+            (folder / "ranges.json").write_text(to_json(observe(model, contract, calibration.set, images)))
+
+        return _load(Ranges, self._stage(inputs, produce) / "ranges.json")
+
+    def quantized(
+        self, model: Path, recipe: Recipe, calibration: CalibrationSource
+    ) -> tuple[Path, QuantizedModel, StageOutput]:
+        """The int8 TFLite of a checkpoint or ONNX file, audited after it was written."""
+        from edgeai.graph.audit import audit
+        from edgeai.quantize.ptq import write_quantized
+
+        if recipe.granularity == "float":
+            raise InputError("granularity must be per-channel or per-tensor")
+        onnx, exported = self.float_onnx(model, recipe, calibration)
+        tflite, converted = self.converted(onnx, exported.contract)
+        ranges = self.ranges(tflite, converted.contract, calibration)
+        options = [
+            ("granularity", recipe.granularity),
+            ("input_type", recipe.input_type),
+            ("output_type", recipe.output_type),
+            ("ranges", to_json(ranges)),
+        ]
+        inputs = provenance("quantize", [file_ref(tflite)], options, QUANTIZE_TOOLS)
+        name = f"{exported.contract.spec.name}_{recipe.imgsz}_{recipe.layout}_{recipe.granularity}.tflite"
+
+        def produce(folder: Path) -> None:
+            self._child(
+                folder, write_quantized, tflite, ranges, converted.contract, recipe.granularity == "per-channel",
+                recipe.input_type, recipe.output_type, folder / name, "contract.json",
+            )  # fmt: skip
+            made = QuantizedModel(
+                file=file_ref(folder / name),
+                contract=_load(Contract, folder / "contract.json"),
+                audit=audit(folder / name),
+                calibration=calibration.set,
+                parity=(*exported.parity, *converted.parity),
+                provenance=provenance(
+                    "quantize",
+                    [file_ref(model)],
+                    [
+                        *[(f.name, f.value) for f in exported.provenance.options],
+                        *options[:-1],
+                        ("observer", ranges.observer),
+                        ("calibration_sha256", calibration.set.sha256),
+                        ("calibration_images", len(calibration.paths)),
+                        ("seed", calibration.set.seed),
+                    ],
+                    (*EXPORT_TOOLS, *CONVERT_TOOLS[:2], *QUANTIZE_TOOLS[1:]),
+                    exported.contract.spec.licence,
+                ),
+            )
+            (folder / "quantized.json").write_text(to_json(made))
+
+        output = self._run_stage(inputs, produce)
+        return output.folder / name, _load(QuantizedModel, output.folder / "quantized.json"), output
+
+    # --- accuracy -----------------------------------------------------------------------------
+
+    def evaluated(self, model: Path, dataset: Dataset, kernels: Kernels = "xnnpack") -> EvalResult:
+        """Box and mask AP of a TFLite or ONNX file."""
+        from edgeai.evaluate.backends import open_runner
+        from edgeai.evaluate.coco import evaluate
+
+        options = [("images", dataset.images_sha256), ("kernels", kernels)]
+        inputs = provenance("evaluate", [file_ref(model), dataset.annotations], options, EVALUATE_TOOLS)
+
+        def produce(folder: Path) -> None:
+            ticks = itertools.count(1)
+            with open_runner(model, kernels=kernels, threads=2) as runner:
+                result = evaluate(
+                    runner, dataset, progress=lambda: self._listener.tick(next(ticks), len(dataset.images))
+                )
+            (folder / "eval.json").write_text(to_json(result))
+
+        return _load(EvalResult, self._stage(inputs, produce) / "eval.json")
+
+    def float_onnx(self, model: Path, recipe: Recipe, calibration: CalibrationSource) -> tuple[Path, ExportedModel]:
+        """The ONNX file to quantise: exported from a checkpoint, or the user's own."""
+        if existing_file(model, "a model").suffix != ".onnx":
+            return self.exported(model, recipe.layout, recipe.imgsz, calibration)
+        raise InputError(f"{model.name}: quantising an ONNX file is not supported yet", "pass the checkpoint")
+
+    # --- machinery ----------------------------------------------------------------------------
+
+    def _stage(self, inputs: artifacts.Provenance, produce: Callable[[Path], None]) -> Path:
+        return self._run_stage(inputs, produce).folder
+
+    def _run_stage(self, inputs: artifacts.Provenance, produce: Callable[[Path], None]) -> StageOutput:
+        self._listener.start(inputs.stage)
+        begin = time.monotonic()
+        try:
+            output = self._cache.stage(inputs, produce)
+        except BaseException:
+            self._listener.fail()
+            raise
+        self._listener.end(inputs.stage, output, time.monotonic() - begin)
+        return output
+
+    def _child(self, folder: Path, function: Callable[..., object], *args: object) -> None:
+        """Run `function(*args[:-1])` in a child and keep the artifact it returns as the file named last.
+
+        The log stays beside the cache folder where the step fails, so that there is something to read.
+        """
+        *arguments, record = args
+        log = folder.parent / f"{folder.name.removesuffix('.part')}.log"
+        with worker.Child(function, tuple(arguments), log) as child:
+            result = child.result(self._listener.tick)
+        (folder / str(record)).write_text(to_json(result))
+        log.unlink(missing_ok=True)
+
+    def _ticking(self, items: Iterator[T], total: int) -> Iterator[T]:
+        for done, item in enumerate(items):
+            yield item
+            self._listener.tick(done + 1, total)
+
+
+def _load(kind: type[T], path: Path) -> T:
+    return from_json(kind, path.read_text(), path.name)
+
+
+def deliver(source: Path, target: Path) -> None:
+    """Copy a file of the cache to where the user wants it, whole or not at all."""
+    write_with(target, lambda temporary: shutil.copyfile(source, temporary))
+

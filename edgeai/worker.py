@@ -1,0 +1,155 @@
+"""Heavy steps in a process of their own.
+
+PyTorch and TensorFlow each take a second to import and hundreds of megabytes; they print as they please, and a
+converter that runs out of memory takes its process with it. A child process keeps all of that away from the command
+line: its output goes to a log file, its memory is given back, its death becomes one clear error.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
+
+from edgeai.errors import EdgeAIError, InputError, ToolError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# TensorFlow: no start-up chatter, no kernels that differ from machine to machine, no GPU. Hugging Face: offline.
+ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "PYTHONHASHSEED": "0",
+    "HF_HUB_OFFLINE": "1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """An error on its way from the child to the parent."""
+
+    kind: type[EdgeAIError]
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Tick:
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    value: Any
+
+
+class Child:
+    """One running step. `result()` waits for it; leaving the context kills what is still running."""
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], log: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._log, self._name = log, function.__name__
+        os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
+        self._process = context.Process(target=_main, args=(function, args, str(log), theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def result(self, on_tick: Callable[[int, int], None] | None = None) -> Any:
+        """What the function returned. Raises what it raised; ToolError where it died."""
+        try:
+            while True:
+                message = self._connection.recv()
+                if isinstance(message, _Tick):
+                    if on_tick:
+                        on_tick(message.done, message.total)
+                elif isinstance(message, _Failure):
+                    raise message.kind(message.message, message.hint)
+                else:
+                    return cast(_Result, message).value
+        except EOFError:
+            self._process.join()
+            raise ToolError(
+                f"{self._name} died ({_cause(self._process.exitcode)})", f"its output is in {self._log}"
+            ) from None
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.is_alive():
+            self._process.join(timeout=0.5)
+        if self._process.is_alive():
+            self._process.kill()
+        self._process.join()
+        self._connection.close()
+
+
+def run(function: Callable[P, R], log: Path, *args: P.args, **kwargs: P.kwargs) -> R:
+    """`function(*args)` in a child process; its output goes to `log`."""
+    if kwargs:
+        raise TypeError("pass arguments by place")
+    with Child(function, args, log) as child:
+        return cast(R, child.result())
+
+
+_parent: Connection | None = None
+
+
+def tick(done: int, total: int) -> None:
+    """Report progress from inside a step; does nothing outside of a child process."""
+    if _parent is not None:
+        _parent.send(_Tick(done, total))
+
+
+def _main(function: Callable[..., Any], args: tuple[Any, ...], log: str, connection: Connection) -> None:
+    global _parent  # noqa: PLW0603 - one child, one parent
+    _parent = connection
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means, and kills us
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    with open(log, "ab", buffering=0) as stream:  # noqa: PTH123
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+    try:
+        connection.send(_Result(function(*args)))
+    except EdgeAIError as error:
+        connection.send(_Failure(type(error), error.message, error.hint))
+    except ImportError as error:
+        traceback.print_exc()
+        connection.send(_Failure(ToolError, f"{error.name} is not installed", "pip install 'edgeai[convert]'"))
+    except MemoryError:
+        connection.send(_Failure(InputError, "out of memory", "try a smaller --imgsz"))
+    except Exception as error:
+        traceback.print_exc()
+        text = " ".join(str(error).split())[:160]
+        connection.send(_Failure(ToolError, f"{function.__name__}: {type(error).__name__}: {text}", f"see {log}"))
+    finally:
+        sys.stdout.flush()
+        connection.close()
+
+
+def _die_with_parent() -> None:
+    """A parent that was killed outright cannot stop its child: an orphan must not go on writing."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _cause(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        return f"{name}, perhaps out of memory" if name == "SIGKILL" else name
+    return f"exit code {code}"
