@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import types
 import typing
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -417,8 +416,19 @@ def decode(kind: type[T], value: object, where: str) -> T:
 def _decode(kind: Any, value: Any, where: str) -> Any:
     """`value` as the annotated type `kind`; checks every type on the way."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is not None:
+        return _decode_generic(origin, arguments, value, where)
     if dataclasses.is_dataclass(kind):
         return _decode_dataclass(typing.cast(type, kind), value, where)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise InputError(f"{where}: expected {kind.__name__}, found {type(value).__name__}")
+    return value
+
+
+def _decode_generic(origin: Any, arguments: tuple[Any, ...], value: Any, where: str) -> Any:
+    """A tuple (of one element type), a Literal or an optional."""
     if origin is tuple:
         if not isinstance(value, list):
             raise InputError(f"{where}: expected a list")
@@ -427,15 +437,9 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         if value not in arguments:
             raise InputError(f"{where}: {value!r} is not one of {', '.join(map(str, arguments))}")
         return value
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in arguments:
-            return None
-        return _decode(next(a for a in arguments if a is not type(None)), value, where)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise InputError(f"{where}: expected {kind.__name__}, found {type(value).__name__}")
-    return value
+    if value is None and type(None) in arguments:
+        return None
+    return _decode(next(a for a in arguments if a is not type(None)), value, where)
 
 
 def _decode_dataclass(kind: type, value: Any, where: str) -> Any:

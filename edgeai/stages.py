@@ -90,17 +90,19 @@ class Stages:
         from edgeai.export.to_onnx import check_size, export_onnx
 
         check_size(imgsz)
-        weights, _ = self.imported(model)
+        weights, imported = self.imported(model)
         images = balance.paths[:BALANCE_IMAGES] if balance is not None and layout == "concat" else ()
         options = [("layout", layout), ("imgsz", imgsz), ("coef_divisor", coef_divisor)]
         inputs = provenance("export", [file_ref(weights), *map(file_ref, images)], options, EXPORT_TOOLS)
 
+        name = f"{imported.spec.name}_{imgsz}_{layout}.onnx"
+
         def produce(folder: Path) -> None:
-            out = folder / "model.onnx"
-            self._child(folder, export_onnx, weights, layout, imgsz, coef_divisor, images, out, "exported.json")
+            arguments = (weights, layout, imgsz, coef_divisor, images, folder / name)
+            self._child(folder, export_onnx, *arguments, "exported.json")
 
         folder = self._stage(inputs, produce)
-        return folder / "model.onnx", _load(ExportedModel, folder / "exported.json")
+        return folder / name, _load(ExportedModel, folder / "exported.json")
 
     def converted(self, onnx: Path, contract: Contract) -> tuple[Path, ExportedModel]:
         """The float TFLite of an ONNX file."""
@@ -151,10 +153,9 @@ class Stages:
         name = f"{exported.contract.spec.name}_{recipe.imgsz}_{recipe.layout}_{recipe.granularity}.tflite"
 
         def produce(folder: Path) -> None:
-            self._child(
-                folder, write_quantized, tflite, ranges, converted.contract, recipe.granularity == "per-channel",
-                recipe.input_type, recipe.output_type, folder / name, "contract.json",
-            )  # fmt: skip
+            per_channel = recipe.granularity == "per-channel"
+            arguments = (tflite, ranges, converted.contract, per_channel, recipe.input_type, recipe.output_type)
+            self._child(folder, write_quantized, *arguments, folder / name, "contract.json")
             made = QuantizedModel(
                 file=file_ref(folder / name),
                 contract=_load(Contract, folder / "contract.json"),

@@ -64,7 +64,12 @@ class Child:
         self._log, self._name = log, function.__name__
         os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
         self._process = context.Process(target=_main, args=(function, args, str(log), theirs), daemon=True)
-        self._process.start()
+        # The child inherits the mask: a Ctrl-C in the terminal reaches us alone, even while the child is being born.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
 
     def result(self, on_tick: Callable[[int, int], None] | None = None) -> Any:
@@ -117,7 +122,6 @@ def tick(done: int, total: int) -> None:
 def _main(function: Callable[..., Any], args: tuple[Any, ...], log: str, connection: Connection) -> None:
     global _parent  # noqa: PLW0603 - one child, one parent
     _parent = connection
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means, and kills us
     threading.Thread(target=_die_with_parent, daemon=True).start()
     with open(log, "ab", buffering=0) as stream:  # noqa: PTH123
         os.dup2(stream.fileno(), 1)

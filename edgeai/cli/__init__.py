@@ -17,8 +17,10 @@ from edgeai.errors import EdgeAIError
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Write an edgeai.toml for this folder."),
     "run": ("run", "The whole job: import, quantize, evaluate, footprint, gate."),
+    "synth": ("synth", "Write a synthetic instance-segmentation set."),
     "import": ("import_", "Read a checkpoint into a safetensors file."),
     "models": ("models", "List the networks edgeai can build, with parameters and FLOPs."),
+    "train": ("train", "Train a network, or fine-tune a checkpoint."),
     "export": ("export", "Export a model to ONNX with a chosen head layout."),
     "quantize": ("quantize", "Make an int8 TFLite file and audit it."),
     "inspect": ("inspect", "Say what a TFLite or ONNX file really is."),
@@ -41,7 +43,9 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             import difflib
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeai.artifacts import EvalResult, to_json
-from edgeai.cli.render import facts, table, width
+from edgeai.cli.options import evaluation_set, model_path, project_file
+from edgeai.cli.render import facts, shorten, table, width
 from edgeai.errors import InputError
 from edgeai.files import write_text
 from edgeai.progress import Progress
+from edgeai.project import load_project
 
 if TYPE_CHECKING:
     from edgeai.evaluate.backends import Kernels, Runner
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 80
 SHORTEST_NAME = 12
+CHECKPOINTS = frozenset({".pt", ".pth", ".safetensors"})  # files that do not fix their input size
 FIGURES = ("box_ap", "box_ap50", "mask_ap", "mask_ap50")
 
 
@@ -70,13 +73,16 @@ def command(
     from edgeai.evaluate.postprocess import Thresholds
 
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
-    models, images, annotations = _with_defaults(models, images, annotations)
+    project = load_project()
+    folder, file = evaluation_set(project, images, annotations)
+    models = models or (model_path(project, None), project_file(project))
     thresholds = Thresholds(conf, iou, max_det)
     targets = _targets(models, out)
-    dataset = read_dataset(images, annotations, limit)
-    opener = partial(open_runner, kernels=kernels, threads=threads, imgsz=imgsz, names=names)
+    dataset = read_dataset(folder, file, limit or project.settings.evaluation.limit or None)
     results = []
     for model, target in zip(models, targets, strict=True):
+        size = imgsz or (project.settings.model.imgsz if project.found and model.suffix in CHECKPOINTS else None)
+        opener = partial(open_runner, kernels=kernels, threads=threads, imgsz=size, names=names)
         result = _evaluate_one(model, opener, dataset, thresholds)
         results.append(result)
         if target is not None:
@@ -93,7 +99,7 @@ def render(results: list[EvalResult]) -> str:
     rows = [_row(result) for result in results]
     others = sum(max(width(line[i]) for line in [header, *rows]) + 2 for i in range(1, len(header)))
     room = max(SHORTEST_NAME, COLUMNS - others)
-    shown = [[_shorten(row[0], room), *row[1:]] for row in rows]
+    shown = [[shorten(row[0], room), *row[1:]] for row in rows]
     protocol = results[0].protocol
     digest = protocol.annotations_sha256[:12]
     limits = f"conf {protocol.confidence:g}, IoU {protocol.nms_iou:g} per class, at most {protocol.max_detections}"
@@ -107,18 +113,6 @@ def render(results: list[EvalResult]) -> str:
         ]
     )
     return f"{table(header, shown, right=(4, 5, 6, 7))}\n\n{lines}"
-
-
-def _with_defaults(
-    models: tuple[Path, ...], images: Path | None, annotations: Path | None
-) -> tuple[tuple[Path, ...], Path, Path]:
-    """What the command line left out; the place for the defaults of a project file."""
-    if not models:
-        raise InputError("no model to evaluate", "edgeai evaluate MODEL --images DIR --annotations instances.json")
-    if images is None or annotations is None:
-        missing = "--images" if images is None else "--annotations"
-        raise InputError(f"{missing} is missing", "pass the folder of the images and their COCO instances.json")
-    return models, images, annotations
 
 
 def _targets(models: tuple[Path, ...], out: Path | None) -> list[Path | None]:
@@ -166,12 +160,3 @@ def _row(result: EvalResult) -> list[str]:
         result.layout,
         *[values.get(name, "-") for name in FIGURES],
     ]
-
-
-def _shorten(name: str, room: int) -> str:
-    """`name` with its middle left out: families differ at the start, variants at the end."""
-    name = name if len(name) <= room else Path(name).stem  # the back-end tells the format
-    if len(name) <= room:
-        return name
-    head = (room - 1) // 2
-    return f"{name[:head]}…{name[len(name) - (room - 1 - head) :]}"

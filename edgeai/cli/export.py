@@ -51,14 +51,15 @@ def command(
 
 def describe(exported: ExportedModel, target: Path) -> str:
     contract = exported.contract
-    worst = min(exported.parity, key=lambda parity: parity.cosine)
+    cosine = min(parity.cosine for parity in exported.parity)
+    difference = max(parity.max_abs for parity in exported.parity)
     return facts(
         [
             ("file", f"{target} ({exported.file.bytes / 1e6:.1f} MB)"),
             ("network", f"{contract.spec.name}, {contract.spec.nc} classes"),
             ("layout", f"{contract.layout}, {len(contract.roles)} outputs, {contract.imgsz} px"),
             *([("coefficients", f"divided by {contract.coef_divisor:g}")] if contract.coef_divisor != 1 else []),
-            ("parity", f"cosine ≥ {worst.cosine:.6f}, largest difference {max(p.max_abs for p in exported.parity):.1e}"),
+            ("parity", f"cosine ≥ {cosine:.6f}, largest difference {difference:.1e}"),
             ("licence", contract.spec.licence),
         ]
     )

@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 import click
 
 from edgeai.artifacts import Granularity, Layout
+from edgeai.cli.listener import TerminalListener
 from edgeai.errors import InputError
 from edgeai.project import Project
-from edgeai.stages import Recipe
+from edgeai.quantize.calibration import CalibrationSource, open_calibration
+from edgeai.stages import Recipe, Stages
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,6 +49,37 @@ def model_path(project: Project, given: Path | None) -> Path:
     if chosen is None:
         raise InputError("no model given", "pass a .pt, .safetensors or .onnx file, or set [model] path in edgeai.toml")
     return chosen
+
+
+def evaluation_set(project: Project, images: Path | None, annotations: Path | None) -> tuple[Path, Path]:
+    """Images and annotations of the command line, else of the project file. Raises InputError where one is missing."""
+    settings = project.settings.evaluation
+    folder = images or project.path(settings.images)
+    file = annotations or project.path(settings.annotations)
+    if folder is None or file is None:
+        missing = "--images DIR" if folder is None else "--annotations instances.json"
+        raise InputError(f"no evaluation set: {missing} is missing", f"pass {missing}, or set it in edgeai.toml")
+    return folder, file
+
+
+def calibration_set(project: Project, given: Path | None, limit: int | None, seed: int | None) -> CalibrationSource:
+    """The calibration images of the command line, else of the project file."""
+    settings = project.settings.calibration
+    return open_calibration(
+        given or project.path(settings.images),
+        limit or settings.limit,
+        settings.seed if seed is None else seed,
+    )
+
+
+def project_file(project: Project) -> Path:
+    """The int8 file that the project file describes, made where it is not there yet."""
+    made = Stages(project.cache, TerminalListener()).quantized(
+        model_path(project, None),
+        recipe(project, None, None, None, None, None),
+        calibration_set(project, None, None, None),
+    )
+    return made[0]
 
 
 def recipe(

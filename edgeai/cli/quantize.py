@@ -8,10 +8,9 @@ import click
 
 from edgeai.artifacts import Granularity, Layout, QuantizedModel
 from edgeai.cli.listener import TerminalListener
-from edgeai.cli.options import PathParam, json_option, model_path, quantize_options, recipe
+from edgeai.cli.options import PathParam, calibration_set, json_option, model_path, quantize_options, recipe
 from edgeai.cli.render import emit, facts, kib
 from edgeai.project import load_project
-from edgeai.quantize.calibration import open_calibration
 from edgeai.stages import Stages, deliver
 
 
@@ -40,14 +39,9 @@ def command(
     edgeai quantize best.pt --per-tensor --layout concat --calibration photos/
     """
     project = load_project()
-    settings = project.settings
     source = model_path(project, model)
     wanted = recipe(project, granularity, imgsz, layout, input_type, output_type)
-    images = open_calibration(
-        calibration or project.path(settings.calibration.images),
-        limit or settings.calibration.limit,
-        settings.calibration.seed if seed is None else seed,
-    )
+    images = calibration_set(project, calibration, limit, seed)
     path, made, _ = Stages(project.cache, TerminalListener()).quantized(source, wanted, images)
     target = output or (project.runs / path.name if project.found else Path(path.name))
     deliver(path, target)

@@ -22,6 +22,15 @@ def width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
+def shorten(name: str, room: int) -> str:
+    """`name` with its middle left out: families differ at the start, variants at the end."""
+    name = name if len(name) <= room else Path(name).stem  # the back-end tells the format
+    if len(name) <= room:
+        return name
+    head = (room - 1) // 2
+    return f"{name[:head]}…{name[len(name) - (room - 1 - head) :]}"
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """A plain text table; `right` names the columns that are aligned to the right."""
     lines = [list(header), *[list(row) for row in rows]]

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from edgeai.artifacts import Footprint, Granularity, Layout, RunRecord, to_json
+from edgeai.artifacts import EvalResult, Footprint, Granularity, Layout, RunRecord, to_json
 from edgeai.cli.listener import TerminalListener
-from edgeai.cli.options import PathParam, json_option, model_path, quantize_options, recipe
-from edgeai.cli.render import kib, table
-from edgeai.errors import InputError
+from edgeai.cli.options import (
+    PathParam,
+    calibration_set,
+    evaluation_set,
+    json_option,
+    model_path,
+    quantize_options,
+    recipe,
+)
+from edgeai.cli.render import kib, shorten, table, width
 from edgeai.files import write_text
-from edgeai.project import Project, load_project
-from edgeai.quantize.calibration import open_calibration
+from edgeai.project import load_project
 from edgeai.stages import Recipe, Stages, deliver
 
-HEADER = ("model", "granularity", "layout", "box AP", "mask AP", "drop", "file", "weights", "peak RAM", "fits")
+ACCURACY = ("model", "precision", "granularity", "layout", "box AP", "mask AP", "drop")
+MEMORY = ("file KiB", "weights KiB", "peak RAM KiB", "fits")
+NARROW_NAME = 16  # columns of the name in a terminal that does not hold the whole table
 
 
 @click.command(short_help="The whole job: import, quantize, evaluate, footprint, gate.")
@@ -71,12 +80,9 @@ def command(
     settings = project.settings
     source = model_path(project, model)
     one = recipe(project, granularity, imgsz, layout, input_type, output_type)
-    photos = open_calibration(
-        calibration or project.path(settings.calibration.images),
-        limit or settings.calibration.limit,
-        settings.calibration.seed if seed is None else seed,
-    )
-    dataset = read_dataset(*_evaluation(project, images, annotations), eval_limit or settings.evaluation.limit or None)
+    photos = calibration_set(project, calibration, limit, seed)
+    folder_and_file = evaluation_set(project, images, annotations)
+    dataset = read_dataset(*folder_and_file, eval_limit or settings.evaluation.limit or None)
     targets = [load_board(name) for name in boards or settings.boards.targets]
     limits = Limits(settings.gate.max_drop if max_drop is None else max_drop, settings.gate.metrics)
     stages = Stages(project.cache, TerminalListener())
@@ -89,14 +95,6 @@ def command(
         write_text(markdown, as_markdown(finished.record))
     click.echo(to_json(finished.record) if as_json else _text(finished.record, folder), nl=not as_json)
     return exit_code(finished.record)
-
-
-def _evaluation(project: Project, images: Path | None, annotations: Path | None) -> tuple[Path, Path]:
-    settings = project.settings.evaluation
-    chosen = (images or project.path(settings.images), annotations or project.path(settings.annotations))
-    if chosen[0] is None or chosen[1] is None:
-        raise InputError("no evaluation set", "pass --images DIR and --annotations instances.json")
-    return chosen[0], chosen[1]
 
 
 def _variants(one: Recipe) -> list[Recipe]:
@@ -126,62 +124,84 @@ def _write(record: RunRecord, folder: Path) -> None:
 
 
 def rows(record: RunRecord) -> list[tuple[str, ...]]:
-    """The closing table: float model first."""
+    """The closing table, float model first: the columns of ACCURACY, then those of MEMORY."""
     baseline = record.results[0]
     needs: dict[str, list[Footprint]] = {}
     for need in record.footprints:
         needs.setdefault(need.model.sha256, []).append(need)
-    found = []
+    found: list[tuple[str, ...]] = []
     for result in record.results:
-        float_model = result is baseline
         footprint = needs.get(result.model.sha256, [])
-        drop = "" if float_model else _drop(baseline.metric("box_ap") - result.metric("box_ap"), baseline, result)
-        found.append(
-            (
-                Path(result.model.name).stem if not float_model else record.model.name,
-                "fp32" if float_model else result.granularity,
-                result.layout,
-                f"{result.metric('box_ap'):.1f}",
-                _mask(result),
-                drop,
-                "" if float_model else f"{result.model.bytes / 1024:.0f} KiB",
-                f"{kib(footprint[0].weights_bytes)} KiB" if footprint else "",
-                f"{kib(footprint[0].activations_bytes)} KiB" if footprint else "",
-                ", ".join(f"{need.board}: {'yes' if need.fits else 'NO'}" for need in footprint),
-            )
-        )
+        found.append((*_accuracy(result, baseline, record), *_memory(result, footprint)))
     return found
 
 
-def _mask(result: object) -> str:
-    from edgeai.artifacts import EvalResult
+def _accuracy(result: EvalResult, baseline: EvalResult, record: RunRecord) -> tuple[str, ...]:
+    float_model = result is baseline
+    ours = float_model or result.model.sha256 in {made.file.sha256 for made in record.quantized}
+    return (
+        Path(record.model.name).stem if ours else Path(result.model.name).stem,
+        "fp32" if float_model else result.precision,
+        "–" if float_model else result.granularity,
+        result.layout,
+        f"{result.metric('box_ap'):.1f}",
+        _mask(result),
+        "" if float_model else _drop(baseline.metric("box_ap") - result.metric("box_ap"), baseline, result),
+    )
 
-    assert isinstance(result, EvalResult)
+
+def _memory(result: EvalResult, footprint: list[Footprint]) -> tuple[str, ...]:
+    if not footprint:
+        return ("", "", "", "")
+    return (
+        f"{result.model.bytes / 1024:.0f}",
+        kib(footprint[0].weights_bytes),
+        kib(footprint[0].activations_bytes),
+        ", ".join(f"{need.board} {'yes' if need.fits else 'NO'}" for need in footprint),
+    )
+
+
+def _mask(result: EvalResult) -> str:
     return next((f"{m.value:.1f}" for m in result.metrics if m.name == "mask_ap"), "–")
 
 
-def _drop(box: float, baseline: object, result: object) -> str:
+def _drop(box: float, baseline: EvalResult, result: EvalResult) -> str:
     """Points lost, box / mask."""
-    from edgeai.artifacts import EvalResult
-
-    assert isinstance(baseline, EvalResult) and isinstance(result, EvalResult)
     if any(m.name == "mask_ap" for m in result.metrics):
         return f"{box:+.1f} / {baseline.metric('mask_ap') - result.metric('mask_ap'):+.1f}"
     return f"{box:+.1f}"
 
 
 def _text(record: RunRecord, folder: Path) -> str:
-    body = table(HEADER, rows(record), right=(3, 4, 5, 6, 7, 8))
     protocol = record.results[0].protocol
     lines = [
-        body,
+        *_tables(rows(record), shutil.get_terminal_size().columns),
         "",
-        f"AP on {protocol.num_images} images of {protocol.dataset} at {protocol.imgsz} px; drop in points, box / mask; "
-        "RAM and weights are estimates.",
+        f"AP on {protocol.num_images} images of {protocol.dataset} at {protocol.imgsz} px;",
+        "drop in points, box / mask; weights and RAM are estimates",
         *_verdicts(record),
         f"results: {folder}",
     ]
     return "\n".join(lines)
+
+
+def _tables(found: list[tuple[str, ...]], columns: int) -> list[str]:
+    """One table where the terminal is wide enough, else accuracy and memory one above the other."""
+    whole = table((*ACCURACY, *MEMORY), found, right=(4, 5, 6, 7, 8, 9))
+    if max(map(width, whole.splitlines())) <= columns:
+        return [whole]
+    names = [shorten(row[0], NARROW_NAME) for row in found]
+    accuracy = [(name, *row[1 : len(ACCURACY)]) for name, row in zip(names, found, strict=True)]
+    memory = [
+        (name, row[2], row[3], *row[len(ACCURACY) : -1], "NO" if " NO" in row[-1] else "yes")
+        for name, row in zip(names, found, strict=True)
+        if row[-1]
+    ]
+    return [
+        table(ACCURACY, accuracy, right=(4, 5, 6)),
+        "",
+        table(("model", "granularity", "layout", *MEMORY), memory, right=(3, 4, 5)),
+    ]
 
 
 def _verdicts(record: RunRecord) -> list[str]:
@@ -200,5 +220,6 @@ def _verdicts(record: RunRecord) -> list[str]:
 
 def as_markdown(record: RunRecord) -> str:
     """The closing table in Markdown."""
-    lines: Sequence[Sequence[str]] = [HEADER, ["---"] * len(HEADER), *rows(record)]
+    header = (*ACCURACY, *MEMORY)
+    lines: Sequence[Sequence[str]] = [header, ["---"] * len(header), *rows(record)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"

@@ -24,7 +24,7 @@ def probe_image(imgsz: int) -> NDArray[np.float32]:
         image += octave[:imgsz, :imgsz] / np.sqrt(cells)
         cells *= 2
     image = (image - image.min()) / (image.max() - image.min())
-    return image[None].astype(np.float32)
+    return np.asarray(image[None], np.float32)
 
 
 def compare(step: str, output: str, expected: NDArray[np.float32], actual: NDArray[np.float32]) -> Parity:
@@ -65,7 +65,7 @@ def match_outputs(
 
 
 def to_nhwc(array: NDArray[np.float32]) -> NDArray[np.float32]:
-    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
+    return np.ascontiguousarray(array.transpose(0, 2, 3, 1)) if array.ndim == 4 else array
 
 
 def _difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

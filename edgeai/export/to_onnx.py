@@ -33,7 +33,8 @@ def export_onnx(
     """Write `weights` (.pt or .safetensors) as ONNX to `out`; every output is held against torch.
 
     Mask coefficients are divided by `coef_divisor`, or by what balances them on the images `balance` where there are
-    some (layout concat). Raises InputError for a checkpoint or size that cannot be exported, ToolError where parity fails.
+    some (layout concat). Raises InputError for a checkpoint or size that cannot be exported, ToolError where parity
+    fails.
     """
     import torch
 

@@ -16,12 +16,13 @@ ROUNDS = 3  # low end and high end in turn; the third round changes little
 class Histogram:
     """Counts of one tensor's values, and its extremes. The memory is fixed; bins widen by two as values grow."""
 
-    __slots__ = ("counts", "exponent", "high", "low")
+    __slots__ = ("counts", "exponent", "high", "low", "zeros")
 
     def __init__(self) -> None:
         self.counts = np.zeros(BINS, np.int64)
         self.exponent = FIRST_EXPONENT
         self.low = self.high = 0.0
+        self.zeros = 0
 
     def add(self, values: NDArray[np.float32]) -> None:
         """Count one image's values. The extremes see all of them, the counts a strided sample."""
@@ -32,6 +33,7 @@ class Histogram:
         while max(-self.low, self.high) >= 2.0**self.exponent:
             self._widen()
         sample = flat[:: max(1, flat.size // SAMPLE)]
+        self.zeros += sample.size - np.count_nonzero(sample)
         index = (sample * np.float32(BINS / 2 / 2.0**self.exponent) + np.float32(BINS / 2)).astype(np.int32)
         self.counts += np.bincount(index, minlength=BINS)[:BINS]
 
@@ -50,18 +52,21 @@ def least_squares_range(histogram: Histogram) -> tuple[float, float]:
     """The range [low <= 0, high >= 0] whose 8-bit grid has the least mean squared error on the histogram.
 
     Inside the range a value errs by step^2 / 12 on average (uniform rounding), outside by its distance to the end.
+    An exact zero, which a ReLU makes many of, is always on the grid and does not err.
     """
     used = np.nonzero(histogram.counts)[0]
     values = histogram.centres()[used]
-    weights = histogram.counts[used] / max(1, int(histogram.counts.sum()))
+    total = max(1, int(histogram.counts.sum()))
+    weights = histogram.counts[used] / total
+    rounded = 1.0 - histogram.zeros / total
     shrink = np.linspace(0.0, 1.0, SHRINK_STEPS + 1)
     lows, highs = histogram.low * shrink, histogram.high * shrink
     below = _clipping(-values, -lows, weights)
     above = _clipping(values, highs, weights)
     low, high = len(lows) - 1, len(highs) - 1
     for _ in range(ROUNDS):
-        high = int(np.argmin(above + _rounding(lows[low], highs)))
-        low = int(np.argmin(below + _rounding(lows, highs[high])))
+        high = int(np.argmin(above + rounded * _rounding(lows[low], highs)))
+        low = int(np.argmin(below + rounded * _rounding(lows, highs[high])))
     return float(lows[low]), float(highs[high])
 
 

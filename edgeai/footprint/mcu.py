@@ -1,0 +1,147 @@
+"""Activation RAM of ST's CPU runtime (X-CUBE-AI, ST Edge AI Core on STM32 without NPU).
+
+Rules, read from public generated reports, `c_info.json` files and network sources (tool versions 2.2, 8.1, 10):
+
+* a convolution with padding reads a padded copy; padding is done in place where the input dies with it;
+* a convolution of kernel 3 or more, a depthwise convolution and a pooling write over their input as they go, one
+  output row behind, where the input dies with it; a 1×1 convolution that widens at most twofold does so too;
+* element-wise operators work in place on an input of their output's size; max pooling behind a convolution is fused;
+* scratch: 1×1 of stride 1 takes 4·Cin + 10·Cout bytes; other convolutions of K taps 4·K + 14·Cout + min(2·K·Cout, 5120);
+  depthwise of k taps C·(4·k + 1) + 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeai.footprint.live import LiveRange, live_ranges
+from edgeai.footprint.weights import is_depthwise
+from edgeai.graph.types import Graph, Op, Tensor
+
+CONVS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "Conv", "QLinearConv"})
+POOLS = frozenset({"MAX_POOL_2D", "AVERAGE_POOL_2D", "MaxPool", "AveragePool"})
+ELEMENTWISE = frozenset(
+    {"ADD", "SUB", "MUL", "LOGISTIC", "RELU", "RELU6", "HARD_SWISH", "TANH", "QUANTIZE", "Add", "Sub", "Mul"}
+) | {"Sigmoid", "Relu", "Clip", "QuantizeLinear"}
+ALIASED = frozenset({"PAD", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "Pad", "Reshape", "Squeeze", "Unsqueeze", "Flatten"})
+SCRATCH_WEIGHTS = 5120
+WIDENING = 2
+
+
+@dataclass(frozen=True, slots=True)
+class McuPeak:
+    """The operator that needs most activation memory, with its scratch in it; bytes."""
+
+    bytes: int
+    op: Op
+    scratch: int
+
+
+def mcu_ram(graph: Graph, keeps_input: bool) -> McuPeak:
+    """Activations of the CPU runtime, inputs and outputs inside, bytes."""
+    ranges = live_ranges(graph, fused=False)
+    owner = _owners(graph)
+    kept = [r for r in ranges if r.tensor in graph.inputs] if keeps_input else []
+    by_leader = {r.tensor: r for r in ranges}
+    best = McuPeak(0, graph.ops[0], 0)
+    change = [0] * (len(graph.ops) + 1)
+    for entry in ranges:
+        change[entry.first] += entry.size
+        change[entry.last + 1] -= entry.size
+    live = 0
+    for op in graph.ops:
+        live += change[op.index]
+        held = sum(r.size for r in kept if op.index > r.last)
+        taken = scratch_bytes(graph, op)
+        need = live + held + taken - _saved(graph, op, owner, by_leader)
+        if need > best.bytes:
+            best = McuPeak(need, op, taken)
+    return best
+
+
+def scratch_bytes(graph: Graph, op: Op) -> int:
+    """Scratch of an operator's kernel (formulas above); 0 for operators without one."""
+    weights = graph.weights(op)
+    if weights is None or not op.outputs or len(weights.shape) != 4:
+        return 2 * weights.shape[-1] if weights is not None and weights.shape else 0
+    channels = graph.output_channels(op)
+    height, width = kernel(graph, op, weights)
+    if is_depthwise(graph, op):
+        return channels * (4 * height * width + 1) + 1
+    taps = weights.elements // max(channels, 1)
+    if height == width == 1 and op.stride == (1, 1):
+        return 4 * taps + 10 * channels
+    return 4 * taps + 14 * channels + min(2 * taps * channels, SCRATCH_WEIGHTS)
+
+
+def kernel(graph: Graph, op: Op, weights: Tensor) -> tuple[int, int]:
+    """Height and width of a convolution's kernel."""
+    del op
+    return (weights.shape[2], weights.shape[3]) if graph.format == "onnx" else (weights.shape[1], weights.shape[2])
+
+
+def _owners(graph: Graph) -> list[int]:
+    """For every tensor the one whose buffer it lies in."""
+    owner = list(range(len(graph.tensors)))
+    for op in graph.ops:
+        source = graph.operand(op, 0)
+        if op.kind in ALIASED and op.outputs and source is not None and not source.is_constant:
+            owner[op.outputs[0]] = owner[source.index]
+    return owner
+
+
+def _saved(graph: Graph, op: Op, owner: list[int], by_leader: dict[int, LiveRange]) -> int:
+    """Bytes that in-place work saves of the sum of the live buffers; negative where a padded copy comes on top."""
+    if not op.outputs:
+        return 0
+    result = graph.tensors[op.outputs[0]]
+    dying = []
+    for t in dict.fromkeys(op.inputs):
+        entry = by_leader.get(owner[t]) if t >= 0 else None
+        if entry is not None and entry.last == op.index and entry.tensor != owner[result.index]:
+            dying.append(entry)
+    if op.kind in ELEMENTWISE:
+        return max((min(entry.size, result.nbytes) for entry in dying if entry.size <= result.nbytes), default=0)
+    source = graph.operand(op, 0)
+    if source is None or len(source.shape) != 4 or len(result.shape) != 4:
+        return 0
+    if op.kind in POOLS:
+        return result.nbytes - _row(graph, result) if dying else 0
+    if op.kind not in CONVS:
+        return 0
+    padding = padded_bytes(graph, op) - source.nbytes if op.padding == "same" else 0
+    if not dying:
+        return -(source.nbytes + padding) if padding and op.stride == (1, 1) else 0
+    if not _overwrites(graph, op, source, result):
+        return 0
+    overlap = min(source.nbytes + padding, result.nbytes) - _row(graph, result)
+    return max(overlap, 0) - padding
+
+
+def _overwrites(graph: Graph, op: Op, source: Tensor, result: Tensor) -> bool:
+    """Whether the kernel of a convolution may write over its input."""
+    weights = graph.weights(op)
+    if weights is None or len(weights.shape) != 4:
+        return False
+    if kernel(graph, op, weights) == (1, 1):
+        return op.stride == (1, 1) and result.nbytes <= WIDENING * source.nbytes
+    return is_depthwise(graph, op) or (source.shape[-1] >= 8 and graph.format == "tflite")
+
+
+def _row(graph: Graph, tensor: Tensor) -> int:
+    """Bytes of one row of a feature map."""
+    height = tensor.shape[2 if graph.format == "onnx" else 1]
+    return tensor.nbytes // max(height, 1)
+
+
+def padded_bytes(graph: Graph, op: Op) -> int:
+    """Bytes of a convolution's input with the padding that `same` asks for."""
+    source, result, weights = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]], graph.weights(op)
+    if weights is None or len(weights.shape) != 4:
+        return source.nbytes
+    taps, first = kernel(graph, op, weights), 2 if graph.format == "onnx" else 1
+    sides = []
+    for i in (0, 1):
+        reach = (max(result.shape[first + i], 1) - 1) * op.stride[i] + (taps[i] - 1) * op.dilation[i] + 1
+        sides.append(max(reach, source.shape[first + i], 1))
+    return source.nbytes * sides[0] * sides[1] // max(source.shape[first] * source.shape[first + 1], 1)

@@ -1,0 +1,111 @@
+"""A training run from what the user names to what is written: the entry point of the command and of the API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgeai.errors import InputError
+from edgeai.evaluate.dataset import Dataset
+from edgeai.models.registry import find
+from edgeai.training import distributed
+from edgeai.training.classify import ClassSource, accuracy, read_class_folder
+from edgeai.training.data import TrainingSet, class_names, open_datasets
+from edgeai.training.loader import DetectionSource
+from edgeai.training.loop import Job, Listener, Trained, Trainer
+from edgeai.training.prepare import is_checkpoint, start
+from edgeai.training.record import write_record
+from edgeai.training.settings import TrainSettings
+from edgeai.training.validate import validator
+from edgeai.training.yolo import has_part
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The data of a run: (data, folder of its images or None) of every training set, and the validation set.
+    `classes` picks classes by name; `licence` is that of weights trained from scratch."""
+
+    data: tuple[tuple[Path, Path | None], ...]
+    val_data: Path | None = None
+    val_images: Path | None = None
+    val_limit: int | None = None
+    classes: tuple[str, ...] = ()
+    licence: str = ""
+
+
+def train(
+    model: str, inputs: Inputs, settings: TrainSettings, out: Path, resume: bool = False,
+    listener: Listener | None = None,
+) -> Trained | None:  # fmt: skip
+    """Train `model`, a registry name or a checkpoint, and write the weights and the record; None on ranks but the
+    first. Raises InputError for data, models and settings that cannot be used."""
+    if out.suffix.lower() != ".safetensors":
+        raise InputError(f"{out.name} does not end in .safetensors", "the trained model is a safetensors file")
+    task = _task(model)
+    settings.check(32)
+    job = _classify_job(model, inputs, settings) if task == "classify" else _detect_job(model, inputs, settings)
+    try:
+        trainer = Trainer(job, settings, out, listener)
+        if resume:
+            trainer.resume()
+        trained = trainer.run()
+        if not trainer.ranks.main:
+            return None
+    finally:
+        distributed.leave()
+    write_record(trained.record, out)
+    return trained
+
+
+def _task(model: str) -> str:
+    if not is_checkpoint(model):
+        return find(model).task
+    from edgeai.models import load_model
+
+    return load_model(Path(model))[1].task
+
+
+def _detect_job(model: str, inputs: Inputs, settings: TrainSettings) -> Job:
+    sets = [dataset for data, images in inputs.data for dataset in open_datasets(data, images)]
+    names = class_names(sets, inputs.classes)
+    begin = start(model, names, settings.imgsz, settings.seed, inputs.licence)
+    masks = begin.spec.task == "segment"
+    data = TrainingSet(sets, names, settings.imgsz, masks, settings.cache_mib)
+    held_back = _validation(inputs)
+    return Job(
+        start=begin,
+        source=DetectionSource(data, settings.augmentation, settings.epochs, settings.seed, masks),
+        inputs=(*data.files, *([held_back.annotations] if held_back else [])),
+        validate=validator(held_back, begin.spec) if held_back else None,
+    )
+
+
+def _validation(inputs: Inputs) -> Dataset | None:
+    """The validation set: the one named, else the `val` part of a YOLO set."""
+    where = inputs.val_data
+    if where is None:
+        where = next((data for data, _ in inputs.data if has_part(data, "val")), None)
+    if where is None:
+        return None
+    dataset = open_datasets(where, inputs.val_images, "val")[0]
+    if inputs.val_limit is None:
+        return dataset
+    images = dataset.images[: inputs.val_limit]
+    ids = {image.id for image in images}
+    return replace(dataset, images=images, objects=tuple(e for e in dataset.objects if e.image_id in ids))
+
+
+def _classify_job(model: str, inputs: Inputs, settings: TrainSettings) -> Job:
+    if len(inputs.data) != 1:
+        raise InputError("a classifier learns from one folder", "pass --data once")
+    data = read_class_folder(inputs.data[0][0], inputs.classes)
+    begin = start(model, data.names, settings.imgsz, settings.seed, inputs.licence)
+    held_back = read_class_folder(inputs.val_data, data.names) if inputs.val_data else None
+    refs = (data.digest, *([held_back.digest] if held_back else []))
+
+    def measure(network):  # type: ignore[no-untyped-def]
+        device = next(network.parameters()).device
+        return accuracy(network, held_back, settings.imgsz, device)  # type: ignore[arg-type]
+
+    source = ClassSource(data, settings.imgsz, settings.augmentation, settings.seed)
+    return Job(begin, source, refs, measure if held_back else None)

@@ -1,0 +1,94 @@
+"""Calibration sets: folders, lists, manifests; nothing silent, nothing random."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edgeai.artifacts import to_json
+from edgeai.errors import InputError
+from edgeai.quantize.calibration import batches, open_calibration
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    rng = np.random.default_rng(1)
+    for i in range(12):
+        path = folder / ("more" if i % 3 == 0 else ".") / f"{i:02}.png"
+        corners = rng.integers(0, 255, (2, 2, 3)).astype(np.uint8)
+        assert cv2.imwrite(str(path), cv2.resize(corners, (60, 40 + i)))
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+def test_a_folder_is_read_in_a_fixed_order(photos: Path) -> None:
+    everything = open_calibration(photos)
+    assert len(everything.paths) == 12
+    assert everything.paths == tuple(sorted(everything.paths, key=lambda p: p.as_posix()))
+
+
+def test_the_choice_follows_the_seed(photos: Path) -> None:
+    one, same, other = (open_calibration(photos, limit=5, seed=seed).set for seed in (3, 3, 4))
+    assert one == same
+    assert len(one.images) == 5
+    assert one.sha256 != other.sha256
+
+
+def test_list_and_manifest(photos: Path) -> None:
+    listing = photos / "list.txt"
+    listing.write_text("# chosen by hand\nmore/00.png\n\n01.png\n")
+    chosen = open_calibration(listing)
+    assert [path.name for path in chosen.paths] == ["01.png", "00.png"]  # sorted by path
+    flat = photos / "flat.txt"
+    flat.write_text("01.png\n02.png\n")
+    manifest = photos / "manifest.json"
+    manifest.write_text(to_json(open_calibration(flat).set))
+    assert open_calibration(manifest).set.images == open_calibration(flat).set.images
+    body = json.loads(manifest.read_text())
+    body["images"][0]["sha256"] = "0" * 64
+    manifest.write_text(json.dumps(body))
+    with pytest.raises(InputError, match=r"01\.png is not the image"):
+        open_calibration(manifest)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda d: None, "no calibration images given"),
+        (lambda d: d / "missing", "does not exist"),
+        (lambda d: (d / "empty").mkdir() or d / "empty", "no images"),
+        (lambda d: (d / "list.txt").write_text("gone.png") and d / "list.txt", "gone.png"),
+        (lambda d: (d / "blank.txt").write_text("\n") and d / "blank.txt", "names no image"),
+        (lambda d: (d / "x.bin").write_bytes(b"\xff\xfe\x00") and d / "x.bin", "neither a folder nor a list"),
+    ],
+)
+def test_nothing_to_calibrate_with(tmp_path: Path, make: object, words: str) -> None:
+    assert callable(make)
+    with pytest.raises(InputError, match=words) as caught:
+        open_calibration(make(tmp_path))
+    assert caught.value.hint
+
+
+def test_batches_are_letterboxed_rgb_one_at_a_time(photos: Path) -> None:
+    source = open_calibration(photos, limit=3)
+    images = list(batches(source.paths, 64))
+    assert [image.shape for image in images] == [(1, 64, 64, 3)] * 3
+    first = cv2.imread(str(source.paths[0]))[:, :, ::-1]
+    height = round(first.shape[0] * 64 / 60)
+    top = (64 - height) // 2
+    inside = cv2.resize(first, (64, height)) / 255
+    assert np.abs(images[0][0, top + 5] - inside[5]).max() < 0.05
+    assert np.allclose(images[0][0, 0], 114 / 255)
+    assert images[0].max() <= 1.0 and images[0].min() >= 0.0
+
+
+def test_a_broken_photo_is_named(photos: Path) -> None:
+    (photos / "00.png").write_bytes(b"not a picture")
+    with pytest.raises(InputError, match=r"00\.png"):
+        list(batches(open_calibration(photos).paths, 64))
