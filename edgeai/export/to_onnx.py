@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 OPSET = 17
-BALANCE = 2.0  # chosen on COCO train2017 images, see docs; never on the images that accuracy is reported on
+BALANCE = 2.0  # coefficients of +-1 / BALANCE beside boxes and scores in 0..1, see docs/accuracy.md
 CONTRACT_KEY = "edgeai.contract"
 
 
