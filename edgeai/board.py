@@ -1,7 +1,9 @@
 """Board profiles: what a board is, with the source of every fact. The profiles are data, `boards/*.toml`.
 
 A profile is looked up by name or alias, without regard to case; a path that ends in `.toml` names a profile file.
-The folder in the environment variable EDGEAI_BOARDS comes before the profiles that edgeai brings.
+The folder in the environment variable EDGEAI_BOARDS comes first, then the folders of installed Python packages that
+announce one (entry points of the group `edgeai.boards`: a package or module whose folder holds the profiles), then the
+profiles that edgeai brings.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from edgeai.files import existing_file, file_ref
 
 KIB = 1024
 POOL_SIZE_LIMIT_KIB = 1 << 32  # 4 TiB: beyond it, a size is a typing error
+
+ENTRY_POINTS = "edgeai.boards"
 
 PoolKind = Literal["ram", "external-ram", "flash"]
 
@@ -54,6 +58,8 @@ class Pool:
     """A piece of memory. `users` says who may have it: `activations`, `weights`, `application`.
 
     `ram` is fast memory, `external-ram` slow memory to spill to, `flash` holds constants. Size in KiB.
+    Relative speed as the vendor's memory-pool files give it: `byte_width` bytes move in `freq_ratio` cycles of the
+    accelerator; 0 where not known.
     """
 
     name: str
@@ -63,6 +69,8 @@ class Pool:
     source: str
     address: int = 0
     read_only: bool = False
+    byte_width: int = 0
+    freq_ratio: float = 0.0
 
     @property
     def size(self) -> int:
@@ -161,9 +169,31 @@ def _folders() -> list[Path]:
         if not Path(own).is_dir():
             raise InputError(f"EDGEAI_BOARDS: {own} is not a folder")
         folders.append(Path(own))
+    folders += _announced()
     package = Path(__file__).resolve().parent
     brought = next((f for f in (package / "data" / "boards", package.parent / "boards") if f.is_dir()), None)
     return folders if brought is None else [*folders, brought]
+
+
+@cache
+def _announced() -> tuple[Path, ...]:
+    """Folders of other Python packages; one that does not import is an error that names it."""
+    import importlib.metadata
+    import importlib.util
+
+    found = []
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            spec = importlib.util.find_spec(entry.module)
+        except (ImportError, ValueError):
+            spec = None
+        places = list(spec.submodule_search_locations or []) if spec else []
+        if spec is not None and not places and spec.origin:
+            places = [str(Path(spec.origin).parent)]
+        if not places:
+            raise InputError(f"the boards of the entry point {entry.name!r} are not there", "reinstall its package")
+        found += [Path(place) for place in places]
+    return tuple(found)
 
 
 def read_board(path: Path) -> Board:
@@ -254,3 +284,33 @@ _TYPE_NAMES: dict[Any, str] = {
 
 def _name(value: Any) -> str:
     return _TYPE_NAMES.get(type(value), f"a {type(value).__name__}")
+
+
+# --- JSON schema --------------------------------------------------------------------------------
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of a profile, for editors; `read_board` checks the same and more."""
+    found = _schema(Board)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "edgeai board profile", **found}
+
+
+def _schema(kind: Any) -> dict[str, Any]:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return _schema(next(a for a in arguments if a is not type(None)))
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin is tuple:
+        return {"type": "array", "items": _schema(arguments[0])}
+    if not dataclasses.is_dataclass(kind):
+        return {"type": {str: "string", int: "integer", float: "number", bool: "boolean"}[kind]}
+    hints = get_type_hints(kind)
+    fields = [f for f in dataclasses.fields(kind) if not f.metadata.get("internal")]
+    return {
+        "type": "object",
+        "description": " ".join((kind.__doc__ or "").split()),
+        "properties": {f.name: _schema(hints[f.name]) for f in fields},
+        "required": [f.name for f in fields if f.default is dataclasses.MISSING],
+        "additionalProperties": False,
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeai.artifacts import Footprint, GateVerdict, RunRecord
@@ -49,7 +49,7 @@ def run(
     """
     made = [stages.quantized(model, recipe, calibration) for recipe in recipes]
     files = tuple(path for path, _, _ in made)
-    reference, _ = stages.float_onnx(model, Recipe(layout="raw", imgsz=recipes[0].imgsz), calibration)
+    reference, _ = stages.float_onnx(model, replace(recipes[0], layout="raw"), calibration)
     baseline = stages.evaluated(reference, dataset)
     results = [stages.evaluated(path, dataset) for path in files]
     others = [stages.evaluated(path, dataset) for path in compare]

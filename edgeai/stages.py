@@ -54,13 +54,17 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What to quantise to."""
+    """What to quantise to. `layout` is for checkpoints, `mean` and `std` (of RGB / 255) for ONNX files; `imgsz` 0 is
+    the size that an ONNX file fixes.
+    """
 
     granularity: Granularity = "per-channel"
     layout: Layout = "raw"
     imgsz: int = 256
     input_type: InputType = "int8"
     output_type: OutputType = "int8"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
 
 class Stages:
@@ -126,7 +130,7 @@ class Stages:
         inputs = provenance("calibrate", [file_ref(model)], options, QUANTIZE_TOOLS)
 
         def produce(folder: Path) -> None:
-            images = self._ticking(batches(calibration.paths, contract.imgsz), len(calibration.paths))
+            images = self._ticking(batches(calibration.paths, contract), len(calibration.paths))
             (folder / "ranges.json").write_text(to_json(observe(model, contract, calibration.set, images)))
 
         return _load(Ranges, self._stage(inputs, produce) / "ranges.json")
@@ -147,10 +151,14 @@ class Stages:
             ("granularity", recipe.granularity),
             ("input_type", recipe.input_type),
             ("output_type", recipe.output_type),
-            ("ranges", to_json(ranges)),
+            ("observer", ranges.observer),
+            ("calibration_sha256", calibration.set.sha256),
+            ("calibration_images", len(calibration.paths)),
+            ("seed", calibration.set.seed),
         ]
-        inputs = provenance("quantize", [file_ref(tflite)], options, QUANTIZE_TOOLS)
-        name = f"{exported.contract.spec.name}_{recipe.imgsz}_{recipe.layout}_{recipe.granularity}.tflite"
+        inputs = provenance("quantize", [file_ref(model), file_ref(tflite)], options, QUANTIZE_TOOLS)
+        contract = converted.contract
+        name = f"{contract.spec.name}_{contract.imgsz}_{contract.layout}_{recipe.granularity}.tflite"
 
         def produce(folder: Path) -> None:
             per_channel = recipe.granularity == "per-channel"
@@ -165,14 +173,7 @@ class Stages:
                 provenance=provenance(
                     "quantize",
                     [file_ref(model)],
-                    [
-                        *[(f.name, f.value) for f in exported.provenance.options],
-                        *options[:-1],
-                        ("observer", ranges.observer),
-                        ("calibration_sha256", calibration.set.sha256),
-                        ("calibration_images", len(calibration.paths)),
-                        ("seed", calibration.set.seed),
-                    ],
+                    [*((fact.name, fact.value) for fact in exported.provenance.options), *options],
                     (*EXPORT_TOOLS, *CONVERT_TOOLS[:2], *QUANTIZE_TOOLS[1:]),
                     exported.contract.spec.licence,
                 ),
@@ -203,10 +204,31 @@ class Stages:
         return _load(EvalResult, self._stage(inputs, produce) / "eval.json")
 
     def float_onnx(self, model: Path, recipe: Recipe, calibration: CalibrationSource) -> tuple[Path, ExportedModel]:
-        """The ONNX file to quantise: exported from a checkpoint, or the user's own."""
-        if existing_file(model, "a model").suffix != ".onnx":
+        """The ONNX file to quantise: exported from a checkpoint, or the user's own made static."""
+        if existing_file(model, "a model").suffix.lower() != ".onnx":
             return self.exported(model, recipe.layout, recipe.imgsz, calibration)
-        raise InputError(f"{model.name}: quantising an ONNX file is not supported yet", "pass the checkpoint")
+        return self.imported_onnx(model, recipe.imgsz or None, recipe.mean, recipe.std)
+
+    def imported_onnx(
+        self,
+        model: Path,
+        imgsz: int | None,
+        mean: tuple[float, ...] = (),
+        std: tuple[float, ...] = (),
+        part: bool = False,
+    ) -> tuple[Path, ExportedModel]:
+        """Somebody else's ONNX file, static and with a contract; `part` cuts off what cannot be deployed."""
+        from edgeai.export.from_onnx import import_onnx
+
+        options = [("imgsz", imgsz), ("mean", mean), ("std", std), ("part", part)]
+        inputs = provenance("export", [file_ref(existing_file(model, "an ONNX file"))], options, EXPORT_TOOLS)
+        name = f"{model.stem}_part.onnx" if part else f"{model.stem}.onnx"
+
+        def produce(folder: Path) -> None:
+            self._child(folder, import_onnx, model, imgsz, mean, std, part, folder / name, "exported.json")
+
+        folder = self._stage(inputs, produce)
+        return folder / name, _load(ExportedModel, folder / "exported.json")
 
     # --- machinery ----------------------------------------------------------------------------
 

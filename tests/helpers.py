@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeai.cache import StageOutput
 from edgeai.cli import main
 
 
@@ -44,3 +45,12 @@ def refused(outcome: Outcome, code: int, *words: str) -> None:
     assert "Traceback" not in outcome.err
     for word in words:
         assert word in outcome.err, outcome.err
+
+
+class Silent:
+    """A listener that hears nothing."""
+
+    def start(self, stage: str) -> None: ...
+    def tick(self, done: int, total: int) -> None: ...
+    def end(self, stage: str, output: StageOutput, seconds: float) -> None: ...
+    def fail(self) -> None: ...

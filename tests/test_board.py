@@ -113,3 +113,63 @@ def test_overlapping_pools_are_refused(tmp_path: Path) -> None:
     text = MINIMAL.replace("size_kib = 512", "size_kib = 1\naddress = 0x1000") + second
     with pytest.raises(InputError, match="overlap"):
         read_board(written(tmp_path, text))
+
+
+def test_every_board_of_the_range_is_there() -> None:
+    names = {board.name for board in all_boards()}
+    assert names >= {
+        "STM32N6570-DK", "NUCLEO-N657X0-Q", "STM32MP257F-EV1", "STM32MP257F-DK", "STM32MP235F-DK", "STM32H747I-DISCO",
+        "NUCLEO-H743ZI2", "B-U585I-IOT02A", "STM32L4R9I-DISCO", "NUCLEO-L073RZ", "STM32MP157F-DK2",
+    }  # fmt: skip
+    labels = [label.lower() for board in all_boards() for label in (board.name, *board.aliases)]
+    assert len(labels) == len(set(labels)), "an alias names two boards"
+
+
+def test_profiles_match_the_schema() -> None:
+    """The schema says nothing that the profiles do not hold to."""
+    import tomllib
+
+    from edgeai.board import schema
+
+    def check(found: dict[str, object], value: object, where: str) -> None:
+        kind = found.get("type")
+        if "enum" in found:
+            assert value in found["enum"], where  # type: ignore[operator]
+        elif kind == "object":
+            assert isinstance(value, dict)
+            known = found["properties"]
+            assert isinstance(known, dict) and set(value) <= set(known), where
+            assert set(found["required"]) <= set(value), where  # type: ignore[call-overload]
+            for key, item in value.items():
+                check(known[key], item, f"{where}.{key}")
+        elif kind == "array":
+            assert isinstance(value, list)
+            for item in value:
+                check(found["items"], item, where)  # type: ignore[arg-type]
+
+    for path in (Path(__file__).resolve().parent.parent / "boards").glob("*.toml"):
+        check(schema(), tomllib.loads(path.read_text()), path.name)
+
+
+def test_profiles_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.metadata
+
+    import edgeai.board
+
+    package = tmp_path / "acme_boards"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    written(package, MINIMAL)
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = importlib.metadata.EntryPoint("acme", "acme_boards", "edgeai.boards")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [entry] if group == "edgeai.boards" else [])
+    edgeai.board._announced.cache_clear()
+    try:
+        assert load_board("mine").name == "My Board"
+        gone = importlib.metadata.EntryPoint("acme", "not_there_at_all", "edgeai.boards")
+        monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [gone])
+        edgeai.board._announced.cache_clear()
+        with pytest.raises(InputError, match="'acme'"):
+            load_board("mine")
+    finally:
+        edgeai.board._announced.cache_clear()

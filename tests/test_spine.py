@@ -228,7 +228,7 @@ from edgeai.quantize.calibration import batches, open_calibration
 from edgeai.quantize.observe import observe
 made = from_json(ExportedModel, Path(sys.argv[2]).read_text())
 photos = open_calibration(Path(sys.argv[3]), limit=int(sys.argv[4]))
-observe(Path(sys.argv[1]), made.contract, photos.set, batches(photos.paths, made.contract.imgsz))
+observe(Path(sys.argv[1]), made.contract, photos.set, batches(photos.paths, made.contract))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
     model = sorted(cache.glob("convert/*/model.tflite"))[0]

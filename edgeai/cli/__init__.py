@@ -25,7 +25,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "quantize": ("quantize", "Make an int8 TFLite file and audit it."),
     "inspect": ("inspect", "Say what a TFLite or ONNX file really is."),
     "evaluate": ("evaluate", "Measure box and mask AP on a COCO-format set."),
-    "footprint": ("footprint", "Say whether a model fits a board's memory."),
+    "footprint": ("footprint", "Say whether a model fits a board, and how fast it will be."),
+    "recommend": ("recommend", "Say which boards suit a model."),
+    "boards": ("boards", "Show the board profiles."),
+    "validate-estimators": ("validate_estimators", "Compare the estimators with published figures."),
     "gate": ("gate", "Fail when accuracy dropped too far."),
 }
 

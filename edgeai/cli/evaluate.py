@@ -20,12 +20,14 @@ from edgeai.project import load_project
 
 if TYPE_CHECKING:
     from edgeai.evaluate.backends import Kernels, Runner
+    from edgeai.evaluate.classify import ClassFolders
     from edgeai.evaluate.dataset import Dataset
     from edgeai.evaluate.postprocess import Thresholds
 
 COLUMNS = 80
 SHORTEST_NAME = 12
 CHECKPOINTS = frozenset({".pt", ".pth", ".safetensors"})  # files that do not fix their input size
+CLASSIFIER_FIGURES = ("top1", "top5")
 FIGURES = ("box_ap", "box_ap50", "mask_ap", "mask_ap50")
 
 
@@ -64,9 +66,12 @@ def command(
 ) -> None:
     """Measure box and mask AP of MODELs (.tflite, .onnx, .pt, .safetensors) on a COCO-format set.
 
+    Classifiers are measured on a folder with one folder of images per class, without annotations.
+
     \b
     edgeai evaluate model.tflite --images val/images --annotations val/instances.json
     edgeai evaluate best.pt int8.tflite --imgsz 256 --json results/ ...
+    edgeai evaluate classifier.tflite --images val/
     """
     from edgeai.evaluate.backends import open_runner
     from edgeai.evaluate.dataset import read_dataset
@@ -74,11 +79,15 @@ def command(
 
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
     project = load_project()
-    folder, file = evaluation_set(project, images, annotations)
     models = models or (model_path(project, None), project_file(project))
     thresholds = Thresholds(conf, iou, max_det)
     targets = _targets(models, out)
-    dataset = read_dataset(folder, file, limit or project.settings.evaluation.limit or None)
+    count = limit or project.settings.evaluation.limit or None
+    dataset: Dataset | ClassFolders
+    if images is not None and annotations is None and not project.settings.evaluation.annotations:
+        dataset = _class_folders(images, count)
+    else:
+        dataset = read_dataset(*evaluation_set(project, images, annotations), count)
     results = []
     for model, target in zip(models, targets, strict=True):
         size = imgsz or (project.settings.model.imgsz if project.found and model.suffix in CHECKPOINTS else None)
@@ -95,8 +104,11 @@ def command(
 
 def render(results: list[EvalResult]) -> str:
     """The table of the results, and the protocol they share, within 80 columns."""
-    header = ["model", "backend", "weights", "layout", "box AP", "AP50", "mask AP", "AP50"]
-    rows = [_row(result) for result in results]
+    classify = any(metric.name == "top1" for metric in results[0].metrics)
+    figures = CLASSIFIER_FIGURES if classify else FIGURES
+    shown_as = ["top-1", "top-5"] if classify else ["box AP", "AP50", "mask AP", "AP50"]
+    header = ["model", "backend", "weights", "layout", *shown_as]
+    rows = [_row(result, figures) for result in results]
     others = sum(max(width(line[i]) for line in [header, *rows]) + 2 for i in range(1, len(header)))
     room = max(SHORTEST_NAME, COLUMNS - others)
     shown = [[shorten(row[0], room), *row[1:]] for row in rows]
@@ -104,15 +116,13 @@ def render(results: list[EvalResult]) -> str:
     digest = protocol.annotations_sha256[:12]
     limits = f"conf {protocol.confidence:g}, IoU {protocol.nms_iou:g} per class, at most {protocol.max_detections}"
     sizes = sorted({result.protocol.imgsz for result in results})
-    lines = facts(
-        [
-            ("data", f"{protocol.dataset}, {protocol.num_images} images, annotations {digest}"),
-            ("input", f"{', '.join(map(str, sizes))} px, letterbox {protocol.letterbox}"),
-            ("NMS", limits),
-            ("AP", f"IoU 0.50:0.95, percent points, {protocol.metric_tool}"),
-        ]
-    )
-    return f"{table(header, shown, right=(4, 5, 6, 7))}\n\n{lines}"
+    lines = [
+        ("data", f"{protocol.dataset}, {protocol.num_images} images, annotations {digest}"),
+        ("input", f"{', '.join(map(str, sizes))} px, {'' if classify else 'letterbox '}{protocol.letterbox}"),
+    ]
+    if not classify:
+        lines += [("NMS", limits), ("AP", f"IoU 0.50:0.95, percent points, {protocol.metric_tool}")]
+    return f"{table(header, shown, right=range(4, len(header)))}\n\n{facts(lines)}"
 
 
 def _targets(models: tuple[Path, ...], out: Path | None) -> list[Path | None]:
@@ -130,15 +140,28 @@ def _targets(models: tuple[Path, ...], out: Path | None) -> list[Path | None]:
     return [out / f"{stem}.json" for stem in stems]
 
 
+def _class_folders(images: Path, limit: int | None) -> ClassFolders:
+    """Images without annotations: the folders of a classifier."""
+    from edgeai.evaluate.classify import read_class_folders
+
+    try:
+        return read_class_folders(images, limit)
+    except InputError as error:
+        raise InputError(f"--annotations is missing, and {error.message}", "pass instances.json") from None
+
+
 def _evaluate_one(
-    model: Path, opener: Callable[[Path], Runner], dataset: Dataset, thresholds: Thresholds
+    model: Path, opener: Callable[[Path], Runner], dataset: Dataset | ClassFolders, thresholds: Thresholds
 ) -> EvalResult:
+    from edgeai.evaluate.classify import ClassFolders, evaluate_classes
     from edgeai.evaluate.coco import evaluate
 
     with (
         opener(model) as runner,
         Progress(f"evaluate {model.name}", len(dataset.images)) as progress,
     ):
+        if isinstance(dataset, ClassFolders):
+            return evaluate_classes(runner, dataset, progress.advance)
         return evaluate(
             runner,
             dataset,
@@ -149,7 +172,7 @@ def _evaluate_one(
         )
 
 
-def _row(result: EvalResult) -> list[str]:
+def _row(result: EvalResult, figures: tuple[str, ...]) -> list[str]:
     values = {entry.name: f"{entry.value:.2f}" for entry in result.metrics}
     runtime, _, kernels = result.backend.partition("/")
     weights = result.granularity.removeprefix("per-")
@@ -158,5 +181,5 @@ def _row(result: EvalResult) -> list[str]:
         kernels if runtime == "litert" else runtime,
         result.precision if result.granularity == "float" else f"{result.precision}/{weights}",
         result.layout,
-        *[values.get(name, "-") for name in FIGURES],
+        *[values.get(name, "-") for name in figures],
     ]

@@ -8,7 +8,7 @@ import click
 
 from edgeai.artifacts import ExportedModel, Layout
 from edgeai.cli.listener import TerminalListener
-from edgeai.cli.options import PathParam, imgsz_option, json_option, layout_option, model_path
+from edgeai.cli.options import TRIPLE, PathParam, imgsz_option, json_option, layout_option, model_path
 from edgeai.cli.render import emit, facts
 from edgeai.project import load_project
 from edgeai.quantize.calibration import open_calibration
@@ -23,6 +23,9 @@ from edgeai.stages import Stages, deliver
 @click.option(
     "--calibration", type=PathParam, metavar="DIR|LIST", help="Images that balance the concat layout (see the docs)."
 )
+@click.option("--mean", type=TRIPLE, metavar="R,G,B", help="Mean of RGB / 255 that an ONNX file expects.")
+@click.option("--std", type=TRIPLE, metavar="R,G,B", help="Deviation of RGB / 255 that an ONNX file expects.")
+@click.option("--part", is_flag=True, help="Of an ONNX file, only the part that an STM32 can run.")
 @json_option
 def command(
     model: Path | None,
@@ -30,20 +33,31 @@ def command(
     imgsz: int | None,
     layout: Layout | None,
     calibration: Path | None,
+    mean: tuple[float, float, float] | None,
+    std: tuple[float, float, float] | None,
+    part: bool,
     as_json: bool,
 ) -> None:
     """Export a checkpoint to ONNX: batch 1, fixed size, every output checked against PyTorch.
 
     \b
     edgeai export best.pt -o best.onnx --imgsz 256 --layout split
+    edgeai export faster_rcnn.onnx --part -o backbone.onnx --imgsz 320
     """
     project = load_project()
     settings = project.settings
     source = model_path(project, model)
     chosen = layout or settings.model.layout
     size = imgsz or settings.model.imgsz
+    stages = Stages(project.cache, TerminalListener())
+    if source.suffix.lower() == ".onnx":
+        path, exported = stages.imported_onnx(source, imgsz, mean or (), std or (), part)
+        target = output or Path(f"{source.stem}_static.onnx")
+        deliver(path, target)
+        emit(exported, describe(exported, target), as_json)
+        return
     balance = open_calibration(calibration, settings.calibration.limit) if calibration is not None else None
-    path, exported = Stages(project.cache, TerminalListener()).exported(source, chosen, size, balance)
+    path, exported = stages.exported(source, chosen, size, balance)
     target = output or Path(f"{source.stem}_{size}_{chosen}.onnx")
     deliver(path, target)
     emit(exported, describe(exported, target), as_json)
@@ -51,8 +65,8 @@ def command(
 
 def describe(exported: ExportedModel, target: Path) -> str:
     contract = exported.contract
-    cosine = min(parity.cosine for parity in exported.parity)
-    difference = max(parity.max_abs for parity in exported.parity)
+    cosine = min((parity.cosine for parity in exported.parity), default=1.0)
+    difference = max((parity.max_abs for parity in exported.parity), default=0.0)
     return facts(
         [
             ("file", f"{target} ({exported.file.bytes / 1e6:.1f} MB)"),

@@ -1,77 +1,225 @@
-"""`edgeai footprint`: whether a model fits a board's memory."""
+"""`edgeai footprint`: whether a model fits a board, what it needs and how long it takes."""
 
 from __future__ import annotations
 
+import importlib
+import re
 import textwrap
 from pathlib import Path
 
 import click
 
-from edgeai.artifacts import Footprint, PoolUse
-from edgeai.cli.options import project_file
+from edgeai.artifacts import Footprint, LatencyEstimate, MemoryEstimate, PoolUse, Quantity
 from edgeai.cli.render import emit, facts, kib, table
 from edgeai.errors import BudgetError
-from edgeai.project import load_project
 
 WIDTH = 80
 PEAK_TENSORS = 5
 NAME_WIDTH = 50
+BAR = 24
+SLOWEST = 12
+SUFFIXES = {"": 1, "k": 1024, "ki": 1024, "m": 1 << 20, "mi": 1 << 20}
 
 
-@click.command(short_help="Say whether a model fits a board's memory.")
+def _bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int:
+    """A number of bytes: `800K`, `1.5M`, `2KiB`; 0 where none is given."""
+    if value is None:
+        return 0
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*([kKmM]i?)?[bB]?", value.strip())
+    if found is None or float(found[1]) <= 0:
+        raise click.BadParameter(f"{value!r} is not a size; write for example 800K or 1.5M", ctx, param)
+    return int(float(found[1]) * SUFFIXES[(found[2] or "").lower()])
+
+
+@click.command(short_help="Say whether a model fits a board, and how fast it will be.")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--board", required=True, metavar="B", help="Board: a name, an alias, or a profile file.")
+@click.option("--core", default="", metavar="V", help="Version of ST Edge AI Core, such as 3.0.0.")
+@click.option("--max-ram", callback=_bytes, metavar="SIZE", help="RAM budget, such as 800K.")
+@click.option("--max-flash", callback=_bytes, metavar="SIZE", help="Flash budget, such as 3M.")
+@click.option("--max-latency", type=click.FloatRange(min=0, min_open=True), metavar="MS", help="Latency budget, ms.")
+@click.option("--per-op", is_flag=True, help="Show where the time goes.")
+@click.option("--what-if", multiple=True, metavar="K=V,V", help="imgsz=192,256 or granularity=per-tensor,per-channel.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="OUT.svg|png", help="Draw memory and latency.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="OUT.json", help="Write the result there.")
-def command(file: Path | None, board: str, as_json: bool, output: Path | None) -> int:
-    """Place the activations of FILE in the memory pools of a board and say what is used.
+def command(
+    file: Path | None,
+    board: str,
+    core: str,
+    max_ram: int,
+    max_flash: int,
+    max_latency: float | None,
+    per_op: bool,
+    what_if: tuple[str, ...],
+    plot: Path | None,
+    as_json: bool,
+    output: Path | None,
+) -> int:
+    """Place the activations of FILE in the memory pools of a board, say what is used and how long it takes.
 
     \b
     edgeai footprint model.tflite --board stm32n6
+    edgeai footprint model.tflite --board stm32n6 --max-ram 1M --max-latency 30
+    edgeai footprint model.tflite --board stm32n6 --what-if imgsz=192,256,320
 
-    Exit code 3 where it does not fit.
+    Exit code 3 where it does not fit or is over a budget.
     """
     from edgeai.board import load_board
-    from edgeai.footprint.estimate import estimate
+    from edgeai.footprint.estimate import Limits
+    from edgeai.latency.estimate import assess
 
-    result = estimate(_model(file), load_board(board))
-    emit(result, render(result), as_json, output)
+    limits = Limits(max_ram, max_flash, max_latency or 0.0)
+    model, profile = _model(file), load_board(board)
+    result = assess(model, profile, core, limits, what_if)
+    if plot is not None:
+        _plot(plot, model, result)
+    emit(result, render(result, per_op), as_json, output)
     return 0 if result.fits else BudgetError.exit_code
 
 
 def _model(given: Path | None) -> Path:
-    """The model of the command line, else the int8 file of the project."""
-    return given if given is not None else project_file(load_project())
+    """The model of the command line."""
+    if given is None:
+        raise click.UsageError("no model given: pass a .tflite or .onnx file")
+    return given
 
 
-def render(result: Footprint) -> str:
-    """The verdict, the pools, the peak and the reasons, in 80 columns."""
-    verdict = "fits" if result.fits else "DOES NOT FIT"
-    peak_bytes = sum(tensor.count for tensor in result.peak_tensors)
-    summary = facts(
-        [
-            ("verdict", f"{verdict} {result.board} ({result.source})"),
-            ("weights", f"{kib(result.weights_bytes)} KiB"),
-            ("activations", f"{kib(result.activations_bytes)} KiB (inputs and outputs: {kib(result.io_bytes)} KiB)"),
-            ("peak", f"{kib(peak_bytes)} KiB in {result.peak_operator}"),
-        ]
-    )
+def _plot(target: Path, model: Path, result: Footprint) -> None:
+    """Write the picture; PNG by way of cairosvg, where that is installed."""
+    from edgeai.errors import ToolError
+    from edgeai.files import write_bytes, write_text
+    from edgeai.footprint.live import live_ranges
+    from edgeai.footprint.picture import picture
+    from edgeai.graph import load_graph
+
+    if target.suffix.lower() not in (".svg", ".png"):
+        raise click.UsageError(f"--plot {target}: the name must end in .svg or .png")
+    graph = load_graph(model)
+    drawn = picture(result, graph, live_ranges(graph))
+    if target.suffix.lower() == ".svg":
+        write_text(target, drawn)
+        return
+    try:
+        cairosvg = importlib.import_module("cairosvg")
+    except ImportError:
+        hint = "pip install cairosvg, or write an .svg"
+        raise ToolError("PNG needs cairosvg, which is not installed", hint) from None
+    write_bytes(target, cairosvg.svg2png(bytestring=drawn.encode(), scale=2))
+
+
+def render(result: Footprint, per_op: bool = False) -> str:
+    """The verdict, the pools, the peak, latency and the reasons, in 80 columns."""
+    parts = [f"{result.model.name} on {result.board}", _summary(result)]
     pools = table(
-        ["pool", "kind", "used KiB", "of KiB", "used"],
-        [[p.pool, p.kind, kib(p.used), kib(p.capacity), _share(p)] for p in result.pools],
+        ["pool", "kind", "used KiB", "of KiB", "used", ""],
+        [[p.pool, p.kind, kib(p.used), kib(p.capacity), _share(p), _bar(p)] for p in result.pools],
         right=(2, 3, 4),
     )
     live = "live at the peak\n" + facts(
         [(f"  {kib(t.count):>9} KiB", _short(t.name)) for t in result.peak_tensors[:PEAK_TENSORS]]
     )
-    parts = [f"{result.model.name} on {result.board}", summary, pools, live]
+    parts += [pools, live]
+    if result.support is not None and result.support.software:
+        parts.append(_software(result))
+    if per_op and result.latency is not None:
+        parts.append(_per_op(result.latency))
+    if result.what_if:
+        parts.append(_what_if(result))
     if result.reasons:
-        parts.append("notes\n" + "\n".join(_bullet(reason) for reason in result.reasons))
+        parts.append("notes\n" + "\n".join(_bullet(reason) for reason in _notes(result)))
     return "\n\n".join(parts)
+
+
+def _summary(result: Footprint) -> str:
+    verdict = "fits" if result.fits else "DOES NOT FIT"
+    peak_bytes = sum(tensor.count for tensor in result.peak_tensors)
+    pairs = [
+        ("verdict", f"{verdict} {result.board} ({result.source})"),
+        ("weights", f"{kib(result.weights_bytes)} KiB"),
+        ("activations", f"{kib(result.activations_bytes)} KiB (inputs and outputs: {kib(result.io_bytes)} KiB)"),
+        ("peak", f"{kib(peak_bytes)} KiB in {result.peak_operator}"),
+    ]
+    if result.memory is not None:
+        pairs += _predicted(result.memory)
+    if result.latency is not None:
+        ms = result.latency.ms
+        pairs.append(("latency", f"{ms.point:.1f} ms ({ms.low:.1f} to {ms.high:.1f}), mostly {result.latency.bound}"))
+    return facts(pairs)
+
+
+def _predicted(memory: MemoryEstimate) -> list[tuple[str, str]]:
+    pairs = [
+        (f"Core {memory.version} RAM", _interval(memory.ram)),
+        (f"Core {memory.version} flash", f"{_interval(memory.weights)}, code about {kib(memory.code)} KiB"),
+    ]
+    if memory.external:
+        pairs.append(("external RAM", f"{kib(memory.external)} KiB"))
+    if memory.lower_bound:
+        gap = 100 * (memory.planned / memory.lower_bound - 1)
+        pairs.append(("own placement", f"{gap:.1f} % above the live peak of {kib(memory.lower_bound)} KiB"))
+    return pairs
+
+
+def _interval(quantity: Quantity) -> str:
+    return f"{kib(quantity.point)} KiB ({kib(quantity.low)} to {kib(quantity.high)})"
+
+
+def _software(result: Footprint) -> str:
+    assert result.support is not None
+    found = result.support
+    head = f"epochs: about {found.epochs}, {found.software_epochs} in software, {found.hybrid_epochs} hybrid"
+    lines = [
+        _bullet(f"{s.count} × {s.kind} on the {s.unit.upper()}: {s.reason}" + (f"; {s.advice}" if s.advice else ""))
+        for s in found.software
+    ]
+    return "\n".join([head, *lines])
+
+
+def _per_op(latency: LatencyEstimate) -> str:
+    slowest = sorted(latency.ops, key=lambda op: -op.ms)[:SLOWEST]
+    longest = max((op.ms for op in slowest), default=1.0)
+    rows = [
+        [
+            f"{op.kind[:22]} #{op.index}", op.unit, f"{op.macs / 1e6:.1f}", f"{op.ms:.3f}", op.bound,
+            "█" * max(1, round(14 * op.ms / longest)),
+        ]
+        for op in slowest
+    ]  # fmt: skip
+    shares: dict[str, float] = {}
+    for op in latency.ops:
+        shares[op.bound] = shares.get(op.bound, 0.0) + op.ms
+    total = sum(shares.values()) or 1.0
+    parts = ", ".join(f"{name} {100 * ms / total:.0f} %" for name, ms in sorted(shares.items(), key=lambda s: -s[1]))
+    listed = table(["slowest operators", "on", "MMAC", "ms", "bound by", ""], rows, right=(2, 3))
+    return f"{listed}\n{parts}"
+
+
+def _what_if(result: Footprint) -> str:
+    rows = [
+        [w.change, kib(w.ram), kib(w.weights), kib(w.external) if w.external else "-", f"{w.ms:.1f}" if w.ms else "-",
+         "yes" if w.fits else "NO"]
+        for w in result.what_if
+    ]  # fmt: skip
+    return table(["what if", "RAM KiB", "flash KiB", "external KiB", "ms", "fits"], rows, right=(1, 2, 3, 4))
+
+
+def _notes(result: Footprint) -> tuple[str, ...]:
+    latency = result.latency.notes if result.latency is not None else ()
+    memory = result.memory.notes if result.memory is not None else ()
+    tables = (f"latency: {result.latency.table}, Core {result.latency.version}",) if result.latency is not None else ()
+    return (*result.reasons, *memory, *latency, *tables)
 
 
 def _share(pool: PoolUse) -> str:
     return f"{100 * pool.used / pool.capacity:.0f} %" if pool.capacity else "-"
+
+
+def _bar(pool: PoolUse) -> str:
+    if not pool.capacity or not pool.used:
+        return ""
+    filled = min(BAR, max(1, round(BAR * pool.used / pool.capacity)))
+    return "█" * filled + "·" * (BAR - filled) + (" over" if pool.used > pool.capacity else "")
 
 
 def _short(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -13,11 +13,31 @@ from edgeai.cli.listener import TerminalListener
 from edgeai.errors import InputError
 from edgeai.project import Project
 from edgeai.quantize.calibration import CalibrationSource, open_calibration
+from edgeai.quantize.ptq import InputType, OutputType
 from edgeai.stages import Recipe, Stages
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 PathParam = click.Path(path_type=Path)
+
+
+
+class _Triple(click.ParamType[tuple[float, float, float]]):
+    """Three numbers, separated by commas."""
+
+    name = "r,g,b"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float, float]:
+        try:
+            red, green, blue = (float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not three numbers, as in 0.485,0.456,0.406", param, ctx)
+        return red, green, blue
+
+
+TRIPLE = _Triple()
 
 imgsz_option = click.option("--imgsz", type=int, metavar="N", help="Input size in pixels, a multiple of 32.")
 layout_option = click.option("--layout", type=click.Choice(["raw", "split", "concat"]), help="Head layout.")
@@ -32,6 +52,8 @@ def quantize_options(function: F) -> F:
             click.option("--per-tensor", "granularity", flag_value="per-tensor", help="One weight scale a tensor."),
             imgsz_option,
             layout_option,
+            click.option("--mean", type=TRIPLE, metavar="R,G,B", help="Mean of RGB / 255 an ONNX file expects."),
+            click.option("--std", type=TRIPLE, metavar="R,G,B", help="Deviation of RGB / 255 an ONNX file expects."),
             click.option("--calibration", type=PathParam, metavar="DIR|LIST|MANIFEST", help="Calibration images."),
             click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N calibration images."),
             click.option("--seed", type=int, metavar="S", help="Seed of the choice of calibration images."),
@@ -74,9 +96,10 @@ def calibration_set(project: Project, given: Path | None, limit: int | None, see
 
 def project_file(project: Project) -> Path:
     """The int8 file that the project file describes, made where it is not there yet."""
+    source = model_path(project, None)
     made = Stages(project.cache, TerminalListener()).quantized(
-        model_path(project, None),
-        recipe(project, None, None, None, None, None),
+        source,
+        recipe(project, source),
         calibration_set(project, None, None, None),
     )
     return made[0]
@@ -84,13 +107,16 @@ def project_file(project: Project) -> Path:
 
 def recipe(
     project: Project,
-    granularity: Granularity | None,
-    imgsz: int | None,
-    layout: Layout | None,
-    input_type: str | None,
-    output_type: str | None,
+    source: Path,
+    granularity: Granularity | None = None,
+    imgsz: int | None = None,
+    layout: Layout | None = None,
+    input_type: str | None = None,
+    output_type: str | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
 ) -> Recipe:
-    """What to quantise to: the command line, else the project file, else the defaults."""
+    """What to quantise `source` to: the command line, else the project file, else the defaults."""
     settings = project.settings
     chosen_input = input_type or settings.quantize.input_type
     chosen_output = output_type or settings.quantize.output_type
@@ -99,10 +125,15 @@ def recipe(
             f"edgeai.toml: input_type {chosen_input!r} / output_type {chosen_output!r} is not known",
             "input_type: int8, uint8 or float32; output_type: int8 or float32",
         )
+    if (mean is None) != (std is None) or any(value <= 0 for value in std or ()):
+        raise InputError("--mean and --std go together, and std is positive", "as in --mean 0,0,0 --std 1,1,1")
+    own_size = source.suffix.lower() == ".onnx" and not project.found  # the file may fix its size
     return Recipe(
         granularity=granularity or settings.quantize.granularity,
         layout=layout or settings.model.layout,
-        imgsz=imgsz or settings.model.imgsz,
-        input_type=chosen_input,  # type: ignore[arg-type]
-        output_type=chosen_output,  # type: ignore[arg-type]
+        imgsz=imgsz or (0 if own_size else settings.model.imgsz),
+        input_type=cast(InputType, chosen_input),
+        output_type=cast(OutputType, chosen_output),
+        mean=mean or (),
+        std=std or (),
     )

@@ -24,6 +24,8 @@ def command(
     granularity: Granularity | None,
     imgsz: int | None,
     layout: Layout | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
     calibration: Path | None,
     limit: int | None,
     seed: int | None,
@@ -40,7 +42,7 @@ def command(
     """
     project = load_project()
     source = model_path(project, model)
-    wanted = recipe(project, granularity, imgsz, layout, input_type, output_type)
+    wanted = recipe(project, source, granularity, imgsz, layout, input_type, output_type, mean, std)
     images = calibration_set(project, calibration, limit, seed)
     path, made, _ = Stages(project.cache, TerminalListener()).quantized(source, wanted, images)
     target = output or (project.runs / path.name if project.found else Path(path.name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -48,6 +49,8 @@ def command(
     granularity: Granularity | None,
     imgsz: int | None,
     layout: Layout | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
     calibration: Path | None,
     limit: int | None,
     seed: int | None,
@@ -79,7 +82,7 @@ def command(
     project = load_project()
     settings = project.settings
     source = model_path(project, model)
-    one = recipe(project, granularity, imgsz, layout, input_type, output_type)
+    one = recipe(project, source, granularity, imgsz, layout, input_type, output_type, mean, std)
     photos = calibration_set(project, calibration, limit, seed)
     folder_and_file = evaluation_set(project, images, annotations)
     dataset = read_dataset(*folder_and_file, eval_limit or settings.evaluation.limit or None)
@@ -101,7 +104,7 @@ def _variants(one: Recipe) -> list[Recipe]:
     layouts: tuple[Layout, ...] = ("raw", "split", "concat")
     grains: tuple[Granularity, ...] = ("per-channel", "per-tensor")
     return [
-        Recipe(grain, layout, one.imgsz, one.input_type, one.output_type)
+        replace(one, granularity=grain, layout=layout)
         for layout, grain in itertools.product(layouts, grains)
     ]
 

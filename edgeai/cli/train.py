@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +111,9 @@ def command(
 
     Beside OUT: its record (.training.json), .training.csv and .training.png, and while it runs its state.
     """
+    # Two of torch's threads that spin for each other stand still when anything else wants a core: a step then takes
+    # ten times as long. It must be said before torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from edgeai.models import require_torch
 
     require_torch()

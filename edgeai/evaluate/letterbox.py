@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeai.artifacts import Contract
 from edgeai.errors import InputError
 from edgeai.files import existing_file
 
@@ -72,3 +74,30 @@ def letterbox(image: NDArray[np.uint8], imgsz: int) -> tuple[NDArray[np.uint8], 
     same = (new_height, new_width) == (height, width)
     inside[:] = image if same else cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
     return canvas, Letterbox(ratio=ratio, pad_left=left, pad_top=top, height=height, width=width)
+
+
+def centre_crop(image: NDArray[np.uint8], imgsz: int) -> NDArray[np.uint8]:
+    """`image` [H, W, 3] scaled so that its shorter side is `imgsz`, and the square in its middle: for classifiers."""
+    import cv2
+
+    height, width = image.shape[:2]
+    ratio = imgsz / min(height, width)
+    size = (max(imgsz, round(width * ratio)), max(imgsz, round(height * ratio)))
+    scaled = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+    top, left = (size[1] - imgsz) // 2, (size[0] - imgsz) // 2
+    return np.ascontiguousarray(scaled[top : top + imgsz, left : left + imgsz])
+
+
+def canvas(image: NDArray[np.uint8], contract: Contract) -> NDArray[np.uint8]:
+    """`image` as the network of this contract sees it, [imgsz, imgsz, 3] uint8."""
+    if contract.spec.task == "classify":
+        return centre_crop(image, contract.imgsz)
+    return letterbox(image, contract.imgsz)[0]
+
+
+def normalised(image: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
+    """(RGB / 255 - mean) / std of an image [H, W, 3]; RGB / 255 where mean and std are empty."""
+    real = image.astype(np.float32) / np.float32(255)
+    if not std:
+        return real
+    return np.asarray((real - np.asarray(mean, np.float32)) / np.asarray(std, np.float32), np.float32)

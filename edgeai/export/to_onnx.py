@@ -82,13 +82,13 @@ def balanced_divisor(network: nn.Module, spec: ModelSpec, images: tuple[Path, ..
     """
     import torch
 
-    from edgeai.export.heads import roles
+    from edgeai.export.heads import contract, roles
     from edgeai.quantize.calibration import batches
 
     places = [i for i, role in enumerate(roles(spec, "raw")) if role.kind == "coefs"]
     largest = 0.0
     with torch.no_grad():
-        for image in batches(images, imgsz):
+        for image in batches(images, contract(spec, "raw", imgsz)):
             outputs = network(torch.from_numpy(image).permute(0, 3, 1, 2))
             largest = max(largest, *(float(outputs[i].abs().max()) for i in places))
     return float(2.0 ** round(math.log2(BALANCE * largest))) if largest > 0 else 1.0
@@ -107,14 +107,21 @@ def simplified(path: Path) -> onnx.ModelProto:
     return model
 
 
+def with_contract(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:
+    """`model` with its contract in the metadata, in place."""
+    import onnx
+
+    kept = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**kept, CONTRACT_KEY: to_json(contract)})
+    model.producer_name, model.producer_version = "edgeai", ""
+    return model
+
+
 def finish(path: Path, contract: Contract) -> None:
     """Fold what the exporter left unfolded, and put the contract into the file's metadata."""
     import onnx
 
-    model = simplified(path)
-    onnx.helper.set_model_props(model, {CONTRACT_KEY: to_json(contract)})
-    model.producer_name, model.producer_version = "edgeai", ""
-    onnx.save(model, str(path))
+    onnx.save(with_contract(simplified(path), contract), str(path))
 
 
 def _parity(module: object, path: Path, names: list[str], imgsz: int) -> tuple[Parity, ...]:

@@ -103,7 +103,7 @@ def _match(source: Path, tflite: Path, contract: Contract) -> tuple[Contract, tu
 
     from edgeai.export.parity import check, compare, match_outputs, probe_image, to_nhwc
 
-    image = probe_image(contract.imgsz)
+    image = normalised(probe_image(contract.imgsz), contract)
     session = onnxruntime.InferenceSession(str(source), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     expected = session.run(names, {session.get_inputs()[0].name: image.transpose(0, 3, 1, 2).copy()})
@@ -118,6 +118,16 @@ def _match(source: Path, tflite: Path, contract: Contract) -> tuple[Contract, tu
         OutputRole(index=order[role.index], kind=role.kind, stride=role.stride) for role in contract.roles
     )
     return replace(contract, roles=tuple(sorted(roles, key=lambda role: role.index))), parity
+
+
+def normalised(image: NDArray[np.float32], contract: Contract) -> NDArray[np.float32]:
+    """A picture in 0..1 as this network wants it."""
+    import numpy as np
+
+    if not contract.std:
+        return image
+    scaled = (image - np.asarray(contract.mean, np.float32)) / np.asarray(contract.std, np.float32)
+    return np.asarray(scaled, np.float32)
 
 
 def run_float(path: Path, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:

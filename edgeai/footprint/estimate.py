@@ -9,30 +9,44 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeai import __version__
-from edgeai.artifacts import Count, Fact, Footprint, PoolUse, Provenance
+from edgeai.artifacts import Count, Fact, Footprint, MemoryEstimate, PoolUse, Provenance
 from edgeai.board import Board, Pool
 from edgeai.errors import InputError
 from edgeai.files import file_ref
 from edgeai.footprint.live import Peak, live_ranges, peak
+from edgeai.footprint.memory import estimate_memory, summarise_support, target_of
 from edgeai.footprint.planner import Plan, plan
 from edgeai.graph import load_graph
 from edgeai.graph.contract import input_size
 from edgeai.graph.types import Graph, Tensor
 
-# Published RAM of YOLO models on the STM32N6 (ST's model zoo, ST Edge AI Core 3.0 and 4.0) lies between these multiples
-# of the two peaks of edgeai.footprint.live: ST's allocator stops looking once a model fits.
-N6_LOW, N6_HIGH = 0.95, 1.05
 SIZE_STEP_PX = 32
 
 
-def estimate(path: Path, board: Board) -> Footprint:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Budgets of a call, bytes and milliseconds; 0 leaves the profile's."""
+
+    ram: int = 0
+    flash: int = 0
+    latency_ms: float = 0.0
+
+
+def estimate(path: Path, board: Board, version: str = "", limits: Limits | None = None) -> Footprint:
     """The memory a TFLite or ONNX file needs on a board, before any vendor tool has seen it.
 
     Weights and biases go to flash (on boards without a flash pool to RAM). Activations, inputs and outputs included,
     are placed with their offsets; `activations_bytes` is the sum of the pools' high-water marks.
+    `memory` is what ST's tools of `version` (the newest known where none is given) are expected to report.
     Raises InputError where the file is not sound or leaves dimensions open.
     """
-    graph = load_graph(path)
+    return estimate_graph(load_graph(path), path, board, version, limits)
+
+
+def estimate_graph(
+    graph: Graph, path: Path, board: Board, version: str = "", limits: Limits | None = None
+) -> Footprint:
+    """As `estimate`, of a network that has been read from `path`, or of a variant of it."""
     _closed(graph, path)
     ranges = live_ranges(graph)
     top = peak(graph, ranges)
@@ -40,16 +54,22 @@ def estimate(path: Path, board: Board) -> Footprint:
     room = _Room.of(board, weights)
     placed = plan(ranges, room.ram)
     pools = (*_ram_use(room, placed, weights), *_filled(room.flash, weights))
-    blocking = [*_overflows(pools), *_over_budget(board, placed, weights)]
+    memory = estimate_memory(graph, board, version, placed)
+    blocking = _overflows(pools)
+    blocking += _over_runtime(board, room, memory) if target_of(board) == "mcu" and not blocking else []
+    blocking += _over_budget(board, limits or Limits(), placed, memory)
     reasons = [*blocking]
     if blocking:
         limit = sum(pool.size for pool in room.ram)
-        limit = min(limit, board.budget.ram_kib * 1024) if board.budget.ram_kib else limit
+        budget = (limits.ram if limits else 0) or board.budget.ram_kib * 1024
+        limit = min(limit, budget) if budget else limit
         reasons.append(_what_to_try(graph, top, placed, limit))
     reasons += _spill(graph, placed, room.ram)
     activations = sum(used for _, used in placed.used)
-    if board.family == "STM32N6":
-        reasons.append(_n6_interval(graph, top, activations))
+    if target_of(board) != "mp2":
+        ram = memory.ram
+        interval = f"{_kib(ram.low)} to {_kib(ram.high)} of RAM, most likely {_kib(ram.point)}"
+        reasons.append(f"ST Edge AI Core {memory.version} may report {interval} ({memory.table})")
     return Footprint(
         model=file_ref(path),
         board=board.name,
@@ -69,10 +89,15 @@ def estimate(path: Path, board: Board) -> Footprint:
             options=(Fact("board", board.name), Fact("profile", board.file.sha256)),
             versions=(Fact("edgeai", __version__),),
         ),
+        memory=memory,
+        support=summarise_support(graph, board, version),
     )
 
 
 def _closed(graph: Graph, path: Path) -> None:
+    # protobuf hands out bytes where a text of a damaged file is not UTF-8
+    if not all(isinstance(text, str) for text in (*(op.kind for op in graph.ops), *(t.name for t in graph.tensors))):
+        raise InputError(f"{path} is damaged: a name in it is no text", "copy or convert it again")
     open_tensor = next((t for t in graph.tensors if t.dynamic and not t.is_constant and t.name), None)
     if open_tensor is not None:
         raise InputError(
@@ -160,12 +185,29 @@ def _overflows(pools: Sequence[PoolUse]) -> list[str]:
     ]
 
 
-def _over_budget(board: Board, placed: Plan, weights: int) -> list[str]:
-    ram = sum(used for _, used in placed.used)
-    limits = (("RAM", ram, board.budget.ram_kib * 1024), ("flash", weights, board.budget.flash_kib * 1024))
+def _over_runtime(board: Board, room: _Room, memory: MemoryEstimate) -> list[str]:
+    """Where edgeai's own placement fits and ST's CPU runtime, with its padded copies, scratch and code, does not."""
+    ram, flash = sum(pool.size for pool in room.ram), sum(pool.size for pool in room.flash)
+    needed = memory.weights.point + memory.code
+    found = []
+    if memory.ram.point > ram:
+        found.append(f"ST's runtime needs about {_kib(memory.ram.point)} of RAM, {_kib(ram)} there")
+    if flash and needed > flash:
+        found.append(f"weights and code need about {_kib(needed)} of flash, {_kib(flash)} of {board.name} are free")
+    return found
+
+
+def _over_budget(board: Board, limits: Limits, placed: Plan, memory: MemoryEstimate) -> list[str]:
+    """Budgets are held against what ST's tools are expected to report; without such a figure against the placement."""
+    checked = target_of(board) != "mp2"
+    ram = memory.ram.point + memory.external if checked else float(sum(used for _, used in placed.used))
+    checks = (
+        ("RAM", ram, limits.ram or board.budget.ram_kib * 1024),
+        ("flash", memory.weights.point, limits.flash or board.budget.flash_kib * 1024),
+    )
     return [
         f"{name} is over its budget by {_kib(used - limit)}: {_kib(used)} of {_kib(limit)}"
-        for name, used, limit in limits
+        for name, used, limit in checks
         if limit and used > limit
     ]
 
@@ -193,9 +235,3 @@ def _largest_size(graph: Graph, placed: Plan, room: int) -> int:
     if imgsz is None or need <= room:
         return 0
     return int(imgsz * math.sqrt(room / need)) // SIZE_STEP_PX * SIZE_STEP_PX
-
-
-def _n6_interval(graph: Graph, top: Peak, activations: int) -> str:
-    unfused = peak(graph, live_ranges(graph, fused=False))
-    low, high = N6_LOW * top.bytes, max(N6_HIGH * unfused.bytes, activations)
-    return f"ST Edge AI Core may report {_kib(low)} to {_kib(high)} of RAM: its allocator stops once a model fits"

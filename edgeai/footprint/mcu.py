@@ -6,16 +6,18 @@ Rules, read from public generated reports, `c_info.json` files and network sourc
 * a convolution of kernel 3 or more, a depthwise convolution and a pooling write over their input as they go, one
   output row behind, where the input dies with it; a 1×1 convolution that widens at most twofold does so too;
 * element-wise operators work in place on an input of their output's size; max pooling behind a convolution is fused;
-* scratch: 1×1 of stride 1 takes 4·Cin + 10·Cout bytes; other convolutions of K taps 4·K + 14·Cout + min(2·K·Cout, 5120);
-  depthwise of k taps C·(4·k + 1) + 1.
+* scratch: 1×1 of stride 1 takes 4·Cin + 10·Cout bytes; other convolutions of K taps
+  4·K + 14·Cout + min(2·K·Cout, 5120); depthwise of k taps C·(4·k + 1) + 1.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from edgeai.footprint.live import LiveRange, live_ranges
-from edgeai.footprint.weights import is_depthwise
+from edgeai.footprint.tables import Table
+from edgeai.footprint.weights import is_depthwise, static_tensors
 from edgeai.graph.types import Graph, Op, Tensor
 
 CONVS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "Conv", "QLinearConv"})
@@ -26,6 +28,7 @@ ELEMENTWISE = frozenset(
 ALIASED = frozenset({"PAD", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "Pad", "Reshape", "Squeeze", "Unsqueeze", "Flatten"})
 SCRATCH_WEIGHTS = 5120
 WIDENING = 2
+MIN_CHANNELS = 8  # a first layer on an image has a kernel of its own, which does not overwrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +40,62 @@ class McuPeak:
     scratch: int
 
 
-def mcu_ram(graph: Graph, keeps_input: bool) -> McuPeak:
+def mcu_ram(graph: Graph, table: Table) -> McuPeak:
     """Activations of the CPU runtime, inputs and outputs inside, bytes."""
-    ranges = live_ranges(graph, fused=False)
+    ranges = _ranges(graph, table)
     owner = _owners(graph)
-    kept = [r for r in ranges if r.tensor in graph.inputs] if keeps_input else []
     by_leader = {r.tensor: r for r in ranges}
-    best = McuPeak(0, graph.ops[0], 0)
     change = [0] * (len(graph.ops) + 1)
     for entry in ranges:
         change[entry.first] += entry.size
         change[entry.last + 1] -= entry.size
-    live = 0
+    best, live, started = McuPeak(0, graph.ops[0], 0), 0, False
     for op in graph.ops:
         live += change[op.index]
-        held = sum(r.size for r in kept if op.index > r.last)
         taken = scratch_bytes(graph, op)
-        need = live + held + taken - _saved(graph, op, owner, by_leader)
+        need = live + taken - _saved(graph, op, owner, by_leader)
+        if table.copies_input and not started and op.kind in CONVS:
+            started = True
+            need += max(padded_bytes(graph, op), graph.tensors[op.inputs[0]].nbytes)
         if need > best.bytes:
             best = McuPeak(need, op, taken)
     return best
+
+
+def _ranges(graph: Graph, table: Table) -> tuple[LiveRange, ...]:
+    """Live ranges by the rules of the table: which buffers stay, which never exist."""
+    end = len(graph.ops) - 1
+    static, pooled = static_tensors(graph), _pooled(graph)
+    quantizers = [op for op in graph.ops if op.kind == "QUANTIZE" and op.inputs[:1] in {(t,) for t in graph.inputs}]
+    kept, quantized = {op.inputs[0] for op in quantizers}, {op.outputs[0] for op in quantizers}
+    found = []
+    for entry in live_ranges(graph, fused=table.fused_activations):
+        producer = graph.producer(entry.tensor)
+        if entry.tensor in pooled or (table.keeps_input and entry.tensor in quantized):
+            continue
+        if entry.tensor in static:
+            continue
+        constant = producer is not None and producer.kind == "DEQUANTIZE" and producer.inputs[0] in static
+        if constant and table.folds_constants:
+            continue
+        if constant or (table.keeps_input and entry.tensor in kept):
+            found.append(dataclasses.replace(entry, first=0, last=end))
+        else:
+            found.append(entry)
+    return tuple(found)
+
+
+def _pooled(graph: Graph) -> frozenset[int]:
+    """Outputs of convolutions that only a max pooling reads: it runs inside the convolution's kernel."""
+    found = set()
+    for op in graph.ops:
+        source = graph.operand(op, 0)
+        inside = op.kind == "MAX_POOL_2D" and op.padding == "valid"
+        if inside and source is not None and len(graph.consumers(source.index)) == 1:
+            producer = graph.producer(source.index)
+            if producer is not None and producer.kind == "CONV_2D" and source.index not in graph.outputs:
+                found.add(source.index)
+    return frozenset(found)
 
 
 def scratch_bytes(graph: Graph, op: Op) -> int:
@@ -90,7 +129,7 @@ def _owners(graph: Graph) -> list[int]:
     return owner
 
 
-def _saved(graph: Graph, op: Op, owner: list[int], by_leader: dict[int, LiveRange]) -> int:
+def _saved(graph: Graph, op: Op, owner: list[int], by_leader: dict[int, LiveRange]) -> int:  # noqa: PLR0911
     """Bytes that in-place work saves of the sum of the live buffers; negative where a padded copy comes on top."""
     if not op.outputs:
         return 0
@@ -111,11 +150,24 @@ def _saved(graph: Graph, op: Op, owner: list[int], by_leader: dict[int, LiveRang
         return 0
     padding = padded_bytes(graph, op) - source.nbytes if op.padding == "same" else 0
     if not dying:
-        return -(source.nbytes + padding) if padding and op.stride == (1, 1) else 0
+        return _beside(graph, op, source.nbytes + padding, result) if padding and op.stride == (1, 1) else 0
     if not _overwrites(graph, op, source, result):
         return 0
-    overlap = min(source.nbytes + padding, result.nbytes) - _row(graph, result)
-    return max(overlap, 0) - padding
+    padded = source.nbytes + padding
+    return padded + result.nbytes - _overlaid(graph, op, padded, result) - padding
+
+
+def _overlaid(graph: Graph, op: Op, padded: int, result: Tensor) -> int:
+    """Bytes of input and output together where the output's rows follow the input's: it starts `ahead` before it."""
+    rows = max(result.shape[2 if graph.format == "onnx" else 1], 1)
+    out_row, in_row = result.nbytes // rows, padded // max(rows * op.stride[0], 1) * op.stride[0]
+    ahead = max(out_row, rows * out_row - (rows - 1) * in_row)
+    return max(padded + ahead, result.nbytes)
+
+
+def _beside(graph: Graph, op: Op, padded: int, result: Tensor) -> int:
+    """What is saved where the input is needed later: the kernel reads a padded copy, and may write over that."""
+    return -padded if is_depthwise(graph, op) else result.nbytes - padded - _row(graph, result)
 
 
 def _overwrites(graph: Graph, op: Op, source: Tensor, result: Tensor) -> bool:
@@ -125,7 +177,8 @@ def _overwrites(graph: Graph, op: Op, source: Tensor, result: Tensor) -> bool:
         return False
     if kernel(graph, op, weights) == (1, 1):
         return op.stride == (1, 1) and result.nbytes <= WIDENING * source.nbytes
-    return is_depthwise(graph, op) or (source.shape[-1] >= 8 and graph.format == "tflite")
+    height, width = kernel(graph, op, weights)
+    return is_depthwise(graph, op) or (source.shape[-1] >= MIN_CHANNELS and min(height, width) > 1)
 
 
 def _row(graph: Graph, tensor: Tensor) -> int:
@@ -142,6 +195,8 @@ def padded_bytes(graph: Graph, op: Op) -> int:
     taps, first = kernel(graph, op, weights), 2 if graph.format == "onnx" else 1
     sides = []
     for i in (0, 1):
+        # depthwise kernels of stride 2 pad both sides alike (yamnet's published figure)
+        alike = is_depthwise(graph, op) and op.stride[i] == 2
         reach = (max(result.shape[first + i], 1) - 1) * op.stride[i] + (taps[i] - 1) * op.dilation[i] + 1
-        sides.append(max(reach, source.shape[first + i], 1))
+        sides.append(max(reach + alike, source.shape[first + i], 1))
     return source.nbytes * sides[0] * sides[1] // max(source.shape[first] * source.shape[first + 1], 1)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from edgeai.board import Pool
 from edgeai.footprint.live import LiveRange
 
-MARGIN = 1024  # bytes of a pool that are not filled; any value from 1 B to 7 KiB gives the same results on the fit split
+MARGIN = 1024  # bytes of a pool that are not filled; 1 B to 7 KiB give the same results on the fit split
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,8 @@
-"""Places live buffers at addresses: greedy by size, first fit, pool after pool.
+"""Places live buffers at addresses: greedy by size, first fit, pool after pool; then improved.
+
+The improvement repeats the greedy placement in other orders: by size times life time, by first use, with the buffers
+that ended up highest moved to the front, and shaken, which is what hill-climbing allocators do. It stops at the live
+peak, the lower bound of every placement.
 
 Pools that follow each other without a gap form a region: a buffer that fits no single pool may lie across their
 border, as ST's compiler does with its virtual pool. What fits nowhere is placed behind the last pool, so that the
@@ -7,6 +11,7 @@ plan says by how much the memory is too small.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +19,9 @@ from edgeai.board import Pool
 from edgeai.footprint.live import LiveRange
 
 ALIGNMENT = 16  # bytes
+MAX_IMPROVED = 400  # buffers: more are placed once
+TRIES = 160
+GOOD_ENOUGH = 1.001  # of the lower bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +44,33 @@ class Placement:
 class Plan:
     """Placements in the order of first use, the high-water mark of each pool in bytes, and what did not fit.
 
-    Where `overflow` is not 0 the last pool's mark exceeds its size by it.
+    Where `overflow` is not 0 the last pool's mark exceeds its size by it. `lower_bound` is the live peak: the sum of
+    `used` cannot be less.
     """
 
     placements: tuple[Placement, ...]
     used: tuple[tuple[str, int], ...]
     overflow: int
+    lower_bound: int = 0
+
+    @property
+    def gap(self) -> float:
+        """How much more memory than the lower bound is used, as a fraction of it."""
+        total = sum(used for _, used in self.used)
+        return total / self.lower_bound - 1 if self.lower_bound else 0.0
+
+
+def live_peak(ranges: Sequence[LiveRange]) -> int:
+    """The most bytes that live at once."""
+    change: dict[int, int] = {}
+    for entry in ranges:
+        change[entry.first] = change.get(entry.first, 0) + entry.size
+        change[entry.last + 1] = change.get(entry.last + 1, 0) - entry.size
+    total = best = 0
+    for at in sorted(change):
+        total += change[at]
+        best = max(best, total)
+    return best
 
 
 def plan(ranges: Sequence[LiveRange], pools: Sequence[Pool]) -> Plan:
@@ -49,11 +78,69 @@ def plan(ranges: Sequence[LiveRange], pools: Sequence[Pool]) -> Plan:
 
     `pools` in the order in which they are to be filled, internal before external; at least one.
     """
+    bound = live_peak(ranges)
+    order = sorted(ranges, key=lambda r: (-r.size, r.first, r.tensor))
+    best = _placed(order, pools, bound)
+    if len(order) > MAX_IMPROVED:
+        return best
+    internal = {pool.name for pool in pools if pool.kind == "ram"}
+    orders = [
+        sorted(ranges, key=lambda r: (-r.size * (r.last - r.first + 1), r.first, r.tensor)),
+        sorted(ranges, key=lambda r: (r.first, -r.size, r.tensor)),
+    ]
+    kept = order
+    dice = random.Random(0)  # seeded: the same network gets the same plan
+    tries = TRIES if len(pools) == 1 else TRIES // 4  # marks of several pools seldom add up to the bound
+    for attempt in range(tries):
+        if _cost(best, internal)[2] <= bound * GOOD_ENOUGH and not best.overflow:
+            break
+        if attempt < len(orders):
+            order = orders[attempt]
+        else:
+            order = _raised(best, ranges, order) if attempt % 3 == 0 else _shaken(order, dice)
+        found = _placed(order, pools, bound)
+        if _cost(found, internal) <= _cost(best, internal):
+            best, kept = found, order
+        order = kept
+    return best
+
+
+def _cost(placed: Plan, internal: set[str]) -> tuple[int, int, int]:
+    """What is to be small: what does not fit, what is in slow memory, all."""
+    outside = sum(used for name, used in placed.used if name not in internal)
+    return placed.overflow, outside, sum(used for _, used in placed.used)
+
+
+def _raised(placed: Plan, ranges: Sequence[LiveRange], order: Sequence[LiveRange]) -> list[LiveRange]:
+    """The order with the buffers that reach highest in their pool, and those that live with them, in front."""
+    marks = dict(placed.used)
+    top = {p.tensor for p in placed.placements if p.offset + p.size == marks.get(p.pool)}
+    spans = [(r.first, r.last) for r in ranges if r.tensor in top]
+
+    def rank(buffer: LiveRange) -> int:
+        if buffer.tensor in top:
+            return 0
+        return 1 if any(first <= buffer.last and buffer.first <= last for first, last in spans) else 2
+
+    return sorted(order, key=rank)
+
+
+def _shaken(order: Sequence[LiveRange], dice: random.Random) -> list[LiveRange]:
+    """The order with a few buffers moved to the front half."""
+    found = list(order)
+    for _ in range(1 + dice.randrange(3)):
+        buffer = found.pop(dice.randrange(len(found)))
+        found.insert(dice.randrange(1 + len(found) // 2), buffer)
+    return found
+
+
+def _placed(order: Sequence[LiveRange], pools: Sequence[Pool], bound: int) -> Plan:
+    """One greedy placement in a given order."""
     regions = _regions(pools)
     overflow = _Region([])
     last = pools[-1]
     placements: list[Placement] = []
-    for buffer in sorted(ranges, key=lambda r: (-r.size, r.first, r.tensor)):
+    for buffer in order:
         pool, offset = _fit(buffer, pools, regions) or (last, last.size + overflow.append(buffer))
         placements.append(
             Placement(buffer.tensor, buffer.name, pool.name, offset, buffer.size, buffer.first, buffer.last)
@@ -66,6 +153,7 @@ def plan(ranges: Sequence[LiveRange], pools: Sequence[Pool]) -> Plan:
         placements=tuple(sorted(placements, key=lambda p: (p.first, p.tensor))),
         used=tuple((pool.name, used[pool.name]) for pool in pools),
         overflow=beyond,
+        lower_bound=bound,
     )
 
 

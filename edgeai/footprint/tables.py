@@ -17,9 +17,13 @@ FILE = Path(__file__).resolve().parent / "data" / "memory.toml"
 class Table:
     """Constants of one target at the versions it covers.
 
-    `spread_weight` blends the two placements of edgeai.footprint.n6 (0: tight, 1: spread). `ram_low` and `ram_high` are
-    the interval as multiples of the point estimate (`ram_floor` keeps it from ending below the live peak times that).
-    `keeps_input` says that the input's buffer is not used again. `epoch_bytes` and `code_bytes` are flash of the code.
+    `spread_weight` blends the two placements of edgeai.footprint.n6 (0: tight, 1: spread), `ram_scale` multiplies the
+    result where it needs more than one pool. `filling_kib` > 0: where the live peak u exceeds one pool, all pools fill
+    up as 1 - exp(-u / filling) of their capacity. `ram_low` and `ram_high`: the interval as multiples of the estimate.
+    `keeps_input`: the buffer of an input that is quantised first is not used for anything else; `copies_input`: the
+    first convolution reads a padded copy; `folds_constants`: outputs that follow from constants alone take no RAM;
+    `fused_activations`: activation functions are fused. `unpacked_share`: constants that are only dequantised are
+    stored as float32 (1) or as they are (0). `code_bytes` and `epoch_bytes` are flash of the code.
     `source` says what the constants were fitted on.
     """
 
@@ -33,8 +37,10 @@ class Table:
     unpacked_share: float = 0.0
     spread_weight: float = 0.0
     ram_scale: float = 1.0
-    ram_floor: float = 0.0
+    filling_kib: float = 0.0
     keeps_input: bool = False
+    copies_input: bool = False
+    folds_constants: bool = True
     fused_activations: bool = True
     code_bytes: float = 0.0
     epoch_bytes: float = 0.0

@@ -18,7 +18,7 @@ MAX_IMGSZ = 8192
 NORMALISED_BELOW = 16.0
 
 KINDS: dict[str, frozenset[str]] = {
-    "raw": frozenset({"dfl", "logits", "coefs", "proto", "anchors", "probs"}),
+    "raw": frozenset({"dfl", "logits", "coefs", "proto", "anchors", "probs", "tensor"}),
     "split": frozenset({"boxes", "scores", "coefs", "proto", "probs"}),
     "concat": frozenset({"pred", "proto", "probs"}),
 }
@@ -49,7 +49,9 @@ def _problems(contract: Contract, graph: Graph) -> Iterator[str]:
         yield f"imgsz {contract.imgsz}"
     if not all(math.isfinite(v) and v > 0 for v in (contract.box_unit, contract.coef_divisor)):
         yield "box_unit and coef_divisor must be positive"
-    if not spec.names or spec.reg_max < 1 or spec.num_coefs < 0 or any(s < 1 for s in spec.strides):
+    if {len(contract.mean), len(contract.std)} not in ({0}, {3}) or not all(s > 0 for s in contract.std):
+        yield "mean and std must be three numbers each, std positive"
+    if not spec.names or spec.reg_max < 0 or spec.num_coefs < 0 or any(s < 1 for s in spec.strides):
         yield "its network has no classes or impossible sizes"
     indices = [role.index for role in contract.roles]
     if not indices or len(set(indices)) != len(indices):
@@ -62,6 +64,8 @@ def _problems(contract: Contract, graph: Graph) -> Iterator[str]:
             yield f"layout {contract.layout} has no output {role.kind!r}"
         if role.kind in ("dfl", "logits", "anchors") and role.stride not in spec.strides:
             yield f"output {role.kind!r} has stride {role.stride}"
+        if role.kind == "tensor":
+            continue
         shape = graph.tensors[graph.outputs[role.index]].shape
         expected = channels(contract, role)
         if expected not in shape[1:2] + shape[-1:] and -1 not in shape and shape:

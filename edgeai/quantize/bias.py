@@ -76,12 +76,12 @@ def _correct(
     bias = _constant(quantized, ours.inputs[layout.bias], np.int32)
     if exact is None or codes is None or bias is None or codes.shape != exact.shape:
         return False
-    error = codes * _spread(np.asarray(coded.quantization.scale, np.float64), layout.output_axis) - exact
+    error = codes * _spread(np.asarray(coded.quantization.scale, np.float64), layout.output_axis, codes.ndim) - exact
     if deep:
         shift = error.sum(axis=(0, 1, 2)) * np.repeat(inputs, error.shape[3] // len(inputs))
     else:
-        others = tuple(a for a in range(error.ndim) if a not in (layout.output_axis, layout.input_axis))
-        shift = error.sum(axis=others) @ inputs
+        taps = tuple(a for a in range(error.ndim) if a not in (layout.output_axis, layout.input_axis))
+        shift = _grouped_product(error.sum(axis=taps), inputs)
     if layout.weights == 1 and layout.data == 2:
         shift = shift / _overlap(theirs)
     step = np.asarray(_tensor(quantized, ours.inputs[layout.bias]).quantization.scale, np.float64)
@@ -91,14 +91,21 @@ def _correct(
     return True
 
 
+def _grouped_product(weights: Floats, inputs: Floats) -> Floats:
+    """weights [out, in / groups] times inputs [in]: every group of outputs sees its own group of inputs."""
+    groups = inputs.size // weights.shape[1]
+    by_group = weights.reshape(groups, -1, weights.shape[1])
+    return np.asarray(np.einsum("goi,gi->go", by_group, inputs.reshape(groups, -1)).ravel())
+
+
 def _overlap(operator: Any) -> int:
     """How many output positions share the taps of a transposed convolution: each sees 1 / stride^2 of them."""
     return int(operator.builtinOptions.strideH * operator.builtinOptions.strideW)
 
 
-def _spread(scale: Floats, axis: int) -> Floats:
+def _spread(scale: Floats, axis: int, rank: int) -> Floats:
     """Scales in the shape that multiplies the weights: one for all, or one for each output channel."""
-    return scale if scale.size == 1 else scale.reshape([-1 if a == axis else 1 for a in range(4)])
+    return scale if scale.size == 1 else scale.reshape([-1 if a == axis else 1 for a in range(rank)])
 
 
 def _weighted(tree: schema.ModelT) -> list[tuple[str, Any]]:

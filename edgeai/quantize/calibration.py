@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeai.artifacts import CalibrationSet, FileRef, from_json
+from edgeai.artifacts import CalibrationSet, Contract, FileRef, from_json
 from edgeai.errors import InputError
 from edgeai.files import file_ref, sha256_bytes
 
@@ -99,12 +99,9 @@ def _describe(name: str, images: tuple[FileRef, ...], seed: int) -> CalibrationS
     return CalibrationSet(name=name, images=images, seed=seed, sha256=digest)
 
 
-def batches(paths: tuple[Path, ...], imgsz: int) -> Iterator[NDArray[np.float32]]:
-    """Letterboxed RGB images [1,imgsz,imgsz,3] in 0..1, one at a time: memory does not grow with the set."""
-    import numpy as np
-
-    from edgeai.evaluate.letterbox import letterbox, read_image
+def batches(paths: tuple[Path, ...], contract: Contract) -> Iterator[NDArray[np.float32]]:
+    """The images as the network of this contract sees them, [1,S,S,3], one at a time: memory does not grow."""
+    from edgeai.evaluate.letterbox import canvas, normalised, read_image
 
     for path in paths:
-        image, _ = letterbox(read_image(path), imgsz)
-        yield image[None].astype(np.float32) / np.float32(255.0)
+        yield normalised(canvas(read_image(path), contract), contract.mean, contract.std)[None]

@@ -33,7 +33,7 @@ class Histogram:
         while max(-self.low, self.high) >= 2.0**self.exponent:
             self._widen()
         sample = flat[:: max(1, flat.size // SAMPLE)]
-        self.zeros += sample.size - np.count_nonzero(sample)
+        self.zeros += sample.size - int(np.count_nonzero(sample))
         index = (sample * np.float32(BINS / 2 / 2.0**self.exponent) + np.float32(BINS / 2)).astype(np.int32)
         self.counts += np.bincount(index, minlength=BINS)[:BINS]
 

@@ -39,7 +39,8 @@ class _Activation:
     floor: float = -math.inf
     ceiling: float = math.inf
     exact: bool = False  # an output: its extremes are answers, not outliers
-    feeds_weights: bool = False  # its channel means are wanted for bias correction
+    source: int = -1  # the tensor whose values count, where its own hold the lowest float as padding
+    channels: int = 0  # of a tensor that feeds weights: its channel means are wanted for bias correction
 
 
 def observe(
@@ -58,18 +59,17 @@ def observe(
     tensors = _activations(interpreter, contract)
     histograms = [Histogram() for _ in tensors]
     place = interpreter.get_input_details()[0]["index"]
-    sums: dict[int, NDArray[np.float64]] = {tensor.index: np.zeros(()) for tensor in tensors if tensor.feeds_weights}
+    sums: dict[int, NDArray[np.float64]] = {tensor.index: np.zeros(()) for tensor in tensors if tensor.channels}
     count = 0
-    views = [interpreter.tensor(tensor.index) for tensor in tensors]
+    views = [interpreter.tensor(tensor.source) for tensor in tensors]
     for image in images:
         interpreter.set_tensor(place, image)
         interpreter.invoke()
         count += 1
         for tensor, histogram, view in zip(tensors, histograms, views, strict=True):
             histogram.add(view())
-            if tensor.feeds_weights:
-                channels = view().shape[-1]
-                sums[tensor.index] = sums[tensor.index] + view().reshape(-1, channels).mean(axis=0)
+            if tensor.channels:
+                sums[tensor.index] = sums[tensor.index] + view().reshape(-1, tensor.channels).mean(axis=0)
     ranges = []
     for tensor, histogram in zip(tensors, histograms, strict=True):
         if not math.isfinite(histogram.high - histogram.low):
@@ -107,8 +107,12 @@ def _activations(interpreter: Any, contract: Contract) -> list[_Activation]:
         for index in operator["inputs"]:
             readers.setdefault(int(index), set()).add(str(operator["op_name"]))
     written = inputs | {int(index) for operator in operators for index in operator["outputs"]}
+    details = interpreter.get_tensor_details()
+    channels = _fed_channels(operators, {int(t["index"]): tuple(map(int, t["shape"])) for t in details})
+    # PADV2 before a max pooling fills with the lowest float there is: that is no value of the network's
+    padded = {int(op["outputs"][0]): int(op["inputs"][0]) for op in operators if op["op_name"] == "PADV2"}
     found = []
-    for tensor in interpreter.get_tensor_details():
+    for tensor in details:
         index, name = int(tensor["index"]), str(tensor["name"])
         if index not in written or tensor["dtype"] != np.float32:
             continue
@@ -120,7 +124,20 @@ def _activations(interpreter: Any, contract: Contract) -> list[_Activation]:
                 floor=-SIGMOID_SATURATION if only_sigmoid else LOWEST_LOGIT if index in logits else -math.inf,
                 ceiling=SIGMOID_SATURATION if only_sigmoid else math.inf,
                 exact=index in outputs or index in inputs,
-                feeds_weights=not readers.get(index, set()).isdisjoint(LAYOUTS),
+                source=padded.get(index, index),
+                channels=channels.get(index, 0),
             )
         )
+    return found
+
+
+def _fed_channels(operators: Any, shapes: dict[int, tuple[int, ...]]) -> dict[int, int]:
+    """For every tensor that feeds a weighted operator its number of channels; a matrix product flattens its input."""
+    found = {}
+    for operator in operators:
+        layout = LAYOUTS.get(str(operator["op_name"]))
+        if layout is not None:
+            data = int(operator["inputs"][layout.data])
+            flat = operator["op_name"] == "FULLY_CONNECTED"
+            found[data] = shapes[int(operator["inputs"][layout.weights])][1] if flat else shapes[data][-1]
     return found

@@ -98,7 +98,8 @@ def weave(rng: np.random.Generator, height: int, width: int) -> Field:
     pitch = rng.uniform(4, 9)
     one = np.sin(_along(rng, height, width, 0.0) * np.float32(2 * math.pi / pitch))
     other = np.sin(_along(rng, height, width, math.pi / 2) * np.float32(2 * math.pi / pitch))
-    return (0.5 + 0.25 * one * other + 0.25 * value_noise(rng, height, width, 30)).astype(np.float32)
+    field: Field = (0.5 + 0.25 * one * other + 0.25 * value_noise(rng, height, width, 30)).astype(np.float32)
+    return field
 
 
 Texture = Callable[[np.random.Generator, int, int], Field]

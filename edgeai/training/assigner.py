@@ -119,7 +119,7 @@ def _first_in_image(winner: Tensor, image: Tensor, batch: int) -> Tensor:
 def _ignored(boxes: Tensor, targets: Targets) -> Tensor:
     """[B, A] bool: predictions of which at least half lies within a region to ignore."""
     result = torch.zeros(boxes.shape[:2], dtype=torch.bool, device=boxes.device)
-    for image in targets.ignore_image.unique().tolist():
+    for image in sorted(set(targets.ignore_image.tolist())):
         regions = targets.ignore[targets.ignore_image == image]
         result[image] = (intersection_over_first(boxes[image], regions) >= IGNORE_SHARE).any(1)
     return result

@@ -59,7 +59,7 @@ def anchor_points(shapes: Sequence[tuple[int, int]], strides: Sequence[int], lik
 def expected_distances(dfl: Tensor, reg_max: int) -> Tensor:
     """[..., 4*reg_max] logits -> [..., 4] expected distances (left, top, right, bottom) in strides."""
     bins = torch.arange(reg_max, dtype=dfl.dtype, device=dfl.device)
-    result: Tensor = dfl.unflatten(-1, (4, reg_max)).softmax(-1) @ bins
+    result: Tensor = dfl.reshape(*dfl.shape[:-1], 4, reg_max).softmax(-1) @ bins
     return result
 
 

@@ -73,7 +73,7 @@ def share_statistics(network: nn.Module, device: torch.device, ranks: Ranks) -> 
     """Batch norms over all ranks; torch has it for GPUs only."""
     if ranks.world == 1 or device.type != "cuda":
         return network
-    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     return converted
 
 

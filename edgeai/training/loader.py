@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from edgeai.training.assigner import Targets
 from edgeai.training.augment import Sample, make_sample
@@ -140,8 +141,6 @@ class Loader:
         return self.source.collate([self.source.sample(*key) for key in keys])
 
     def _from_processes(self) -> Iterator[Batch]:
-        from torch.utils.data import DataLoader
-
         if self._processes is None:
             self._processes = DataLoader(
                 _Table(self.source),
@@ -168,7 +167,7 @@ class _Plan:
         return len(self.batches)
 
 
-class _Table:
+class _Table(Dataset[Any]):
     """A source as torch's loader wants it."""
 
     def __init__(self, source: SampleSource) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from edgeai.artifacts import FileRef, Metric, to_json
 from edgeai.errors import InputError, ToolError
-from edgeai.files import file_ref, sha256_bytes
+from edgeai.files import file_ref, sha256_bytes, write_text
 from edgeai.models.weights import save_weights
 from edgeai.provenance import provenance
 from edgeai.training import distributed
@@ -23,6 +23,7 @@ from edgeai.training.loader import Batch, Loader, SampleSource
 from edgeai.training.losses import Losses, classification_loss, detection_loss
 from edgeai.training.optimise import MovingAverage, make_optimizer, resolve, set_rates
 from edgeai.training.prepare import Start, folded_norms, freeze, restore_norms, training_mode
+from edgeai.training.qat import LearnedRanges, add_fake_quantization, calibrate, learned_ranges, ranges_path, snapped
 from edgeai.training.record import EpochRecord, TrainingRecord
 from edgeai.training.settings import TrainSettings
 from edgeai.training.state import Point, load_state, read_point, save_state, state_path
@@ -111,13 +112,22 @@ class Trainer:
         if self.device.type == "cpu":
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         freeze(start.network, self.settings.freeze)
+        if self.settings.qat:
+            if start.source is None:
+                raise InputError("--qat continues the training of a network", "pass the checkpoint of a trained one")
+            add_fake_quantization(network, per_channel=self.settings.qat == "per-channel")
+            calibrate(network, self._first_images())
+            return network
         norms = folded_norms(network, start.fresh) if start.source is not None else {}
         if norms:
             self.listener.note("the checkpoint's batch norms were folded away: measuring their statistics")
-            batches = max(1, CALIBRATION_IMAGES // self.loader.batch)
-            images = (self._pixels(batch) for batch, _ in zip(self.loader.epoch(0), range(batches), strict=False))
-            restore_norms(network, norms, images)
+            restore_norms(network, norms, self._first_images())
         return distributed.share_statistics(network, self.device, self.ranks)
+
+    def _first_images(self) -> Iterator[Tensor]:
+        batches = max(1, CALIBRATION_IMAGES // self.loader.batch)
+        for batch, _ in zip(self.loader.epoch(0), range(batches), strict=False):
+            yield self._pixels(batch)
 
     def _fingerprint(self) -> str:
         """Runs with equal fingerprints learn the same."""
@@ -226,7 +236,7 @@ class Trainer:
         score = entry.metric(CRITERIA[self.job.start.spec.task])
         better = score is not None and score > self.point.best
         if self.ranks.main and (better or self.job.validate is None):
-            save_weights(self._weights(), self.job.start.spec, self.out)
+            self._write_weights()
         self.point = replace(
             self.point,
             epoch=entry.epoch,
@@ -239,8 +249,15 @@ class Trainer:
         if self.ranks.main:
             save_state(state_path(self.out), self.point, self.network, self.average, self.optimizer)
 
-    def _weights(self) -> dict[str, Tensor]:
-        return dict(self.average.network.state_dict())
+    def _write_weights(self) -> None:
+        """The averaged network; after fine-tuning with fake quantisation its snapped weights and learned ranges."""
+        network, spec = self.average.network, self.job.start.spec
+        if not self.settings.qat:
+            save_weights(network.state_dict(), spec, self.out)
+            return
+        save_weights(snapped(network), spec, self.out)
+        learned = LearnedRanges(file_ref(self.out), self.settings.qat, learned_ranges(network))
+        write_text(ranges_path(self.out), to_json(learned))
 
     def _exhausted(self) -> bool:
         since = self.point.epoch - self.point.best_epoch
@@ -255,7 +272,7 @@ class Trainer:
             weights=file_ref(self.out),
             source=start.source,
             images=len(self.job.source),
-            parameters=sum(parameter.numel() for parameter in self.average.network.parameters()),
+            parameters=sum(p.numel() for name, p in self.average.network.named_parameters() if "round_" not in name),
             criterion=CRITERIA[start.spec.task],
             best_epoch=self.point.best_epoch,
             epochs=self.point.history,

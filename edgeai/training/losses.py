@@ -127,7 +127,7 @@ def box_losses(heads: Heads, targets: Targets, found: Assignment, reg_max: int) 
     sides = torch.cat([points - wanted[:, :2], wanted[:, 2:] - points], dim=1) / strides
     sides = sides.clamp(0, reg_max - 1 - DFL_MARGIN)
     left = sides.floor()
-    bins = dfl.unflatten(1, (4, reg_max)).log_softmax(-1)
+    bins = dfl.reshape(-1, 4, reg_max).log_softmax(-1)
     lower = bins.gather(2, left.long()[..., None])[..., 0] * (left + 1 - sides)
     upper = bins.gather(2, left.long()[..., None] + 1)[..., 0] * (sides - left)
     return box, (-(lower + upper).mean(1) * found.weight).sum()
@@ -160,7 +160,7 @@ class _MaskLoss(torch.autograd.Function):
         coefs_gradient, proto_gradient = torch.zeros_like(coefs), torch.zeros_like(proto)
         total = coefs.new_zeros(())
         order = target.argsort(stable=True)
-        objects, counts = target[order].unique_consecutive(return_counts=True)
+        objects, counts = torch.unique_consecutive(target[order], return_counts=True)
         edges = boxes.ceil().clamp(min=0).long().tolist()  # a cell belongs to a box where x1 <= x < x2
         areas = (boxes[:, 2:] - boxes[:, :2]).prod(1).tolist()
         images, start = image.tolist(), 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,8 @@ def resolve(settings: TrainSettings, nc: int, batches: int) -> TrainSettings:
 
 def make_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum, or AdamW. Only the weights of convolutions and matrices decay."""
-    decayed, plain = [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for parameter in network.parameters():
         if parameter.requires_grad:
             (decayed if parameter.ndim > 1 else plain).append(parameter)
@@ -41,10 +43,11 @@ def make_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.O
         decay = settings.weight_decay * settings.batch * settings.accumulate / NOMINAL_BATCH
     else:
         decay = settings.weight_decay
-    groups = [{"params": decayed, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}]
-    groups = [group for group in groups if group["params"]]
+    pairs = ((decayed, decay), (plain, 0.0))
+    groups: list[dict[str, Any]] = [{"params": list_, "weight_decay": rate} for list_, rate in pairs if list_]
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0)
+        nesterov = settings.momentum > 0
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=nesterov)
     return torch.optim.AdamW(groups, lr=settings.lr, betas=(min(settings.momentum, 0.9), 0.999))
 
 

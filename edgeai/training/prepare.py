@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,20 +41,20 @@ def is_checkpoint(model: str) -> bool:
 def start(model: str, names: tuple[str, ...], imgsz: int, seed: int, licence: str = "") -> Start:
     """The network of a checkpoint or a registry name with a head for `names`.
 
-    Weights that depend on the classes are fresh where the classes are others. Raises InputError.
+    A head for other classes keeps what can be kept of the old one (`transfer`). Raises InputError.
     """
     torch.manual_seed(seed)
     if not is_checkpoint(model):
         spec = replace(spec_of(find(model), names), imgsz=imgsz, licence=licence or "unknown")
         network = build_spec(_trainable(spec)).train()
         fresh = frozenset(network.state_dict())
-        init_biases(network, spec, fresh)
+        init_biases(network, spec)
         return Start(network, spec, None, fresh)
     loaded, old = load_model(Path(model))
     spec = replace(_trainable(old), names=names, imgsz=imgsz, licence=licence or old.licence)
     network = build_spec(spec).train()
-    fresh = transfer(loaded.state_dict(), network, same_classes=old.names == names)
-    init_biases(network, spec, fresh)
+    init_biases(network, spec)
+    fresh = transfer(loaded.state_dict(), network, old.names, names)
     return Start(network, spec, file_ref(Path(model)), fresh)
 
 
@@ -67,16 +67,19 @@ def _trainable(spec: ModelSpec) -> ModelSpec:
     return spec
 
 
-def transfer(state: dict[str, Tensor], network: nn.Module, same_classes: bool) -> frozenset[str]:
-    """Load what fits; returns the names of what stays fresh: all of the class branch where the classes differ in
-    number, its last layer where only their names do."""
+def transfer(state: dict[str, Tensor], network: nn.Module, old: Sequence[str], names: Sequence[str]) -> frozenset[str]:
+    """Load into `network` (classes `names`) what fits of a state with the classes `old`; returns the names of the
+    weights that nothing was loaded into. Where the classes differ, the class branch is narrowed to fit."""
     own = network.state_dict()
-    final = set() if same_classes else _class_outputs(network)
+    same = tuple(old) == tuple(names)
+    final = set() if same else _class_outputs(network)
     fitting = {
         name: tensor
         for name, tensor in state.items()
         if name in own and own[name].shape == tensor.shape and name not in final
     }
+    if not same:
+        fitting |= narrowed_branches(state, network, old, names)
     network.load_state_dict(fitting, strict=False)
     return frozenset(own) - frozenset(fitting)
 
@@ -92,16 +95,56 @@ def _class_outputs(network: nn.Module) -> set[str]:
     return names
 
 
-def init_biases(network: nn.Module, spec: ModelSpec, fresh: frozenset[str]) -> None:
-    """Biases of fresh box and class outputs: the class's is the log-odds of a few objects in an image (Lin et al.
-    2017), so that the first steps are not spent on learning that most cells are empty."""
+def narrowed_branches(
+    state: dict[str, Tensor], network: nn.Module, old: Sequence[str], names: Sequence[str]
+) -> dict[str, Tensor]:
+    """The class branches of a head for other classes, made from those it had.
+
+    The width of a branch follows from the number of classes, so its weights rarely fit. Of its channels those stay
+    that weigh most for the classes that stay; rows of classes that the state does not know stay fresh.
+    """
+    own = network.state_dict()
+    rows = [(new, old.index(name)) for new, name in enumerate(names) if name in old]
+    result: dict[str, Tensor] = {}
     for path, module in network.named_modules():
         if not isinstance(module, AnchorFreeHead):
             continue
-        for level, stride in enumerate(spec.strides):
-            if f"{path}.cv2.{level}.2.bias" in fresh:
+        for level in range(len(module.cv3)):
+            prefix = f"{path}.cv3.{level}."
+            if own[f"{prefix}2.weight"].shape[1] <= state[f"{prefix}2.weight"].shape[1]:
+                result |= _narrowed(state, own, prefix, rows)
+    return result
+
+
+def _narrowed(
+    state: dict[str, Tensor], own: dict[str, Tensor], prefix: str, rows: list[tuple[int, int]]
+) -> dict[str, Tensor]:
+    """One class branch: 3x3, 3x3, 1x1."""
+    width = own[f"{prefix}2.weight"].shape[1]
+    final, middle = state[f"{prefix}2.weight"], state[f"{prefix}1.conv.weight"]
+    used = final[[row for _, row in rows]] if rows else final
+    second = used.abs().sum((0, 2, 3)).topk(width).indices.sort().values
+    first = middle[second].abs().sum((0, 2, 3)).topk(width).indices.sort().values
+    result = {
+        f"{prefix}0.conv.weight": state[f"{prefix}0.conv.weight"][first],
+        f"{prefix}1.conv.weight": middle[second][:, first],
+    }
+    for layer, kept in ((0, first), (1, second)):
+        for kind in ("weight", "bias", "running_mean", "running_var"):
+            result[f"{prefix}{layer}.bn.{kind}"] = state[f"{prefix}{layer}.bn.{kind}"][kept]
+    weight, bias = own[f"{prefix}2.weight"].clone(), own[f"{prefix}2.bias"].clone()
+    for new, row in rows:
+        weight[new], bias[new] = final[row][second], state[f"{prefix}2.bias"][row]
+    return {**result, f"{prefix}2.weight": weight, f"{prefix}2.bias": bias}
+
+
+def init_biases(network: nn.Module, spec: ModelSpec) -> None:
+    """Biases of fresh box and class outputs: the class's is the log-odds of a few objects in an image (Lin et al.
+    2017), so that the first steps are not spent on learning that most cells are empty."""
+    for module in network.modules():
+        if isinstance(module, AnchorFreeHead):
+            for level, stride in enumerate(spec.strides):
                 _bias(module.cv2[level]).data.fill_(BOX_BIAS)
-            if f"{path}.cv3.{level}.2.bias" in fresh:
                 prior = math.log(PRIOR_OBJECTS / spec.nc / (PRIOR_SIZE / stride) ** 2)
                 _bias(module.cv3[level]).data.fill_(prior)
 

@@ -97,4 +97,5 @@ def box_patch(box: tuple[float, float, float, float], height: int, width: int) -
 def _coverage(start: float, stop: float, size: int) -> NDArray[np.float64]:
     """How much of every pixel lies within start..stop."""
     edges = np.arange(size + 1, dtype=np.float64)
-    return np.maximum(np.minimum(edges[1:], stop) - np.maximum(edges[:-1], start), 0.0)
+    covered: NDArray[np.float64] = np.minimum(edges[1:], stop) - np.maximum(edges[:-1], start)
+    return np.maximum(covered, 0.0)

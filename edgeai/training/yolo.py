@@ -82,8 +82,8 @@ def _layout(path: Path) -> _Yaml:
     if path.is_dir():
         file = next((path / name for name in YAML_NAMES if (path / name).is_file()), None)
         if file is None:
-            names = path / "classes.txt"
-            lines = names.read_text(encoding="utf-8").split("\n") if names.is_file() else []
+            listed = path / "classes.txt"
+            lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
             return _Yaml(None, path, {}, tuple(line.strip() for line in lines if line.strip()))
     else:
         file = path

@@ -9,9 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeai.artifacts import to_json
+from edgeai.artifacts import Contract, ModelSpec, to_json
 from edgeai.errors import InputError
 from edgeai.quantize.calibration import batches, open_calibration
+
+
+CONTRACT = Contract(ModelSpec("m", "yolov8", "segment", "n", ("a",)), "raw", 64, (), 1.0)
 
 
 @pytest.fixture
@@ -77,7 +80,7 @@ def test_nothing_to_calibrate_with(tmp_path: Path, make: object, words: str) -> 
 
 def test_batches_are_letterboxed_rgb_one_at_a_time(photos: Path) -> None:
     source = open_calibration(photos, limit=3)
-    images = list(batches(source.paths, 64))
+    images = list(batches(source.paths, CONTRACT))
     assert [image.shape for image in images] == [(1, 64, 64, 3)] * 3
     first = cv2.imread(str(source.paths[0]))[:, :, ::-1]
     height = round(first.shape[0] * 64 / 60)
@@ -91,4 +94,4 @@ def test_batches_are_letterboxed_rgb_one_at_a_time(photos: Path) -> None:
 def test_a_broken_photo_is_named(photos: Path) -> None:
     (photos / "00.png").write_bytes(b"not a picture")
     with pytest.raises(InputError, match=r"00\.png"):
-        list(batches(open_calibration(photos).paths, 64))
+        list(batches(open_calibration(photos).paths, CONTRACT))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -54,12 +55,16 @@ class Runner(ABC):
         self.close()
 
 
-def input_table(dtype: np.dtype[Any], scale: float, zero_point: int) -> NDArray[Any]:
-    """What each of the 256 pixel values becomes at the input of a network that expects RGB / 255.
+def input_table(
+    dtype: np.dtype[Any], scale: float, zero_point: int, mean: Sequence[float] = (), std: Sequence[float] = ()
+) -> NDArray[Any]:
+    """What each of the 256 pixel values becomes at the input of a network: [256], or [256, 3] with mean and std.
 
     Quantised as TFLite does: round(real / scale) + zero point, saturated. A scale of 0.0 means a float input.
     """
     real = np.arange(256) / 255.0
+    if std:
+        real = (real[:, None] - np.asarray(mean)) / np.asarray(std)
     if not scale:
         return real.astype(dtype)
     info = np.iinfo(dtype)

@@ -74,9 +74,10 @@ class LiteRtRunner(Runner):
         dtype = np.dtype(detail["dtype"])
         scale, zero_point = detail["quantization"]
         self._input_index = detail["index"]
-        table = input_table(dtype, float(scale), int(zero_point))
+        table = input_table(dtype, float(scale), int(zero_point), self.contract.mean, self.contract.std)
         # cv2.LUT knows few types; bytes are bytes
-        self._table = table.view(np.uint8) if dtype.itemsize == 1 else table
+        table = table.view(np.uint8) if dtype.itemsize == 1 else table
+        self._table = table[None] if table.ndim == 2 else table
         self._input = np.empty((1, size, size, 3), dtype)
 
 

@@ -1,0 +1,128 @@
+"""Top-1 and top-5 accuracy of a classifier on a folder with one folder of images per class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgeai.artifacts import ClassMetric, EvalProtocol, EvalResult, Fact, Metric, Provenance
+from edgeai.errors import InputError
+from edgeai.evaluate.backends.base import Runner, package_version
+from edgeai.evaluate.letterbox import canvas, read_image
+from edgeai.files import sha256_bytes, sha256_file
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+DESCRIPTION = "shorter side to the input size, centre crop, bilinear"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImage:
+    path: Path
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFolders:
+    """Images by class, in the order of class name and file name."""
+
+    name: str
+    classes: tuple[str, ...]
+    images: tuple[LabelledImage, ...]
+
+
+def read_class_folders(folder: Path, limit: int | None = None) -> ClassFolders:
+    """The images below `folder/CLASS/`. `limit` takes every n-th, so that all classes stay in.
+
+    Raises InputError where there is no folder of images.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder", "pass a folder with one folder of images per class")
+    classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
+    images = tuple(
+        LabelledImage(path, label)
+        for label in classes
+        for path in sorted((folder / label).iterdir())
+        if path.suffix.lower() in IMAGE_SUFFIXES
+    )
+    if not images:
+        raise InputError(f"{folder} has no folders of images", "pass a folder with one folder of images per class")
+    if limit is not None and limit < len(images):
+        images = tuple(images[i * len(images) // limit] for i in range(limit))
+    return ClassFolders(folder.name, classes, images)
+
+
+def evaluate_classes(
+    runner: Runner, dataset: ClassFolders, progress: Callable[[], object] | None = None
+) -> EvalResult:
+    """Metrics `top1` and `top5` in percent points, and top-1 per class.
+
+    Classes correspond by name, or by order where the counts are equal. Raises InputError otherwise, and for a
+    network that is no classifier.
+    """
+    contract = runner.contract
+    if contract.spec.task != "classify":
+        raise InputError(f"{runner.name} is no classifier", "pass --annotations for a detector")
+    index = _class_index(contract.spec.names, dataset)
+    hits: dict[str, list[int]] = {label: [] for label in dataset.classes}
+    in_five = 0
+    for image in dataset.images:
+        scores = runner.infer(canvas(read_image(image.path), contract))[0].real().ravel()
+        best = np.argsort(-scores, kind="stable")[:5]
+        hits[image.label].append(int(best[0] == index[image.label]))
+        in_five += int(index[image.label] in best)
+        if progress is not None:
+            progress()
+    count = len(dataset.images)
+    per_class = [ClassMetric(k, "top1", 100.0 * sum(v) / len(v)) for k, v in hits.items() if v]
+    top1 = 100.0 * sum(map(sum, hits.values())) / count
+    return EvalResult(
+        model=runner.model,
+        name=runner.name,
+        backend=runner.backend,
+        precision=runner.precision,
+        granularity=runner.granularity,
+        layout=contract.layout,
+        protocol=_protocol(dataset, contract.imgsz),
+        metrics=(Metric("top1", top1), Metric("top5", 100.0 * in_five / count)),
+        per_class=tuple(per_class),
+        detections=0,
+        provenance=Provenance(
+            stage="evaluate",
+            inputs=(runner.model,),
+            options=(Fact("mean", str(contract.mean)), Fact("std", str(contract.std)), *runner.options),
+            versions=(package_version("numpy"), *runner.versions),
+            licence=contract.spec.licence,
+        ),
+    )
+
+
+def _class_index(names: tuple[str, ...], dataset: ClassFolders) -> dict[str, int]:
+    """The output channel of every class."""
+    if set(dataset.classes) <= set(names):
+        return {label: names.index(label) for label in dataset.classes}
+    if len(names) == len(dataset.classes):
+        return {label: i for i, label in enumerate(dataset.classes)}
+    raise InputError(
+        f"the model has {len(names)} classes, {dataset.name} has {len(dataset.classes)} folders of other names",
+        "name the folders as the model names its classes",
+    )
+
+
+def _protocol(dataset: ClassFolders, imgsz: int) -> EvalProtocol:
+    digests = [sha256_file(image.path) for image in dataset.images]
+    return EvalProtocol(
+        dataset=dataset.name,
+        annotations_sha256=sha256_bytes("\n".join(image.label for image in dataset.images).encode()),
+        images_sha256=sha256_bytes("".join(digests).encode()),
+        num_images=len(dataset.images),
+        imgsz=imgsz,
+        letterbox=DESCRIPTION,
+        confidence=0.0,
+        nms_iou=0.0,
+        max_detections=5,
+        multi_label=False,
+        metric_tool="edgeai top-k",
+    )

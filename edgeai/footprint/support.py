@@ -1,0 +1,181 @@
+"""Which unit runs each operator, and why, before anything is compiled.
+
+STM32N6 rules follow the epochs of two generate reports: a YOLOv8n pose network at Core 2.1.0 (18 of 148 epochs in
+software, each named) and st_yolo_x at Core 3.0.0 (none in software, two hybrid). STM32MP2 rules: ST's wiki page
+STM32MP2_NPU_description (8-bit per-tensor layers on the NPU, per-channel ones mainly on the GPU; at most 6 dimensions,
+each below 65536).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgeai.graph.types import Graph, Op, Tensor
+
+Unit = Literal["npu", "hybrid", "gpu", "cpu", "none"]
+
+CHANNEL_GROUP = 8  # concatenation and slicing in hardware move channels in groups of this size
+MP2_RANK, MP2_SIDE = 6, 65536
+CONCAT = frozenset({"CONCATENATION", "Concat"})
+SLICE = frozenset({"STRIDED_SLICE", "SLICE", "Slice"})
+TRANSPOSE = frozenset({"TRANSPOSE", "Transpose"})
+SOFTMAX = frozenset({"SOFTMAX", "Softmax"})
+RESIZE = frozenset({"RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR", "Resize", "Upsample", "DEPTH_TO_SPACE"})
+VIEWS = frozenset({"RESHAPE", "PAD", "SQUEEZE", "EXPAND_DIMS", "SHAPE", "PACK", "Reshape", "Identity", "Pad", "Shape"})
+UNKNOWN_TO_N6 = frozenset({"NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5", "TOPK_V2", "WHILE", "IF", "RFFT2D"})
+UNKNOWN_TO_N6 |= {"NonMaxSuppression", "TopK", "Loop", "If", "Einsum", "GATHER_ND", "GatherND", "WHERE", "Where"}
+
+RAW_HEAD = "export with `--layout raw`: the decode then runs outside the network"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The unit that runs an operator; `reason` and `advice` are empty where it is the accelerator or there is none."""
+
+    unit: Unit
+    reason: str = ""
+    advice: str = ""
+
+
+def placements(graph: Graph, target: str, version: str = "") -> tuple[Placement, ...]:
+    """The unit of every operator on `n6`, `mp2` or `mcu`, in the order of the operators."""
+    if target == "n6":
+        old = version.startswith("2.")
+        return tuple(_n6(graph, op, old) for op in graph.ops)
+    if target == "mp2":
+        return tuple(_mp2(graph, op) for op in graph.ops)
+    return tuple(_mcu(op) for op in graph.ops)
+
+
+def _mcu(op: Op) -> Placement:
+    if op.kind.startswith("CUSTOM:") or op.kind in ("WHILE", "IF", "Loop", "If"):
+        return Placement("none", f"{op.kind} is not an operator of the runtime", "remove it from the network")
+    return Placement("cpu")
+
+
+# --- STM32N6 ------------------------------------------------------------------------------------
+
+
+def _n6(graph: Graph, op: Op, old: bool) -> Placement:  # noqa: PLR0911 - one return for each rule
+    if op.kind in UNKNOWN_TO_N6 or op.kind.startswith("CUSTOM:"):
+        return Placement("none", f"{op.kind} is not an operator of the compiler", RAW_HEAD)
+    source = graph.operand(op, 0)
+    result = graph.tensors[op.outputs[0]] if op.outputs else None
+    if source is None or result is None or _is_constant_work(graph, op):
+        return Placement("npu")
+    if op.kind in CONCAT and old:
+        return _n6_concat(graph, op)
+    if op.kind in SLICE:
+        sliced = [r for s, r in zip(source.shape, result.shape, strict=False) if s != r]
+        if any(side % CHANNEL_GROUP for side in sliced):
+            return Placement("cpu", f"cuts {sliced[0]} of a dimension, not a multiple of {CHANNEL_GROUP}", RAW_HEAD)
+    if op.kind in TRANSPOSE:
+        return _n6_transpose(graph, op, source, result)
+    if op.kind in SOFTMAX:
+        return Placement("cpu", "softmax has no unit in the accelerator", RAW_HEAD)
+    if op.kind in RESIZE:
+        advice = "a transposed convolution with fixed weights upsamples on the accelerator"
+        return Placement("cpu" if old else "hybrid", "upsampling becomes DepthToSpace", advice)
+    if op.kind == "DEQUANTIZE" and old:
+        return Placement("cpu", "the output is converted to float", "export with int8 outputs")
+    if _is_float(graph, op):
+        return Placement("cpu", "works on floating-point numbers", "quantise the whole network to int8")
+    return Placement("npu")
+
+
+def _n6_concat(graph: Graph, op: Op) -> Placement:
+    parts = [graph.tensors[t] for t in op.inputs if t >= 0]
+    shape = graph.tensors[op.outputs[0]].shape
+    axis = op.axis % max(len(shape), 1)
+    producers = [graph.producer(t) for t in op.inputs if t >= 0]
+    if any(p is not None and p.kind in RESIZE for p in producers):
+        return Placement("cpu", "an input comes from upsampling in software", "upsample by a transposed convolution")
+    scales = {round(part.scale, 9) for part in parts}
+    unequal = f"; its inputs have {len(scales)} scales" if len(scales) > 1 else ""
+    if any(axis < len(part.shape) and part.shape[axis] % CHANNEL_GROUP for part in parts):
+        sides = "+".join(str(part.shape[axis]) for part in parts if axis < len(part.shape))
+        return Placement("cpu", f"joins {sides}, not multiples of {CHANNEL_GROUP}{unequal}", RAW_HEAD)
+    if len(scales) > 1:
+        return Placement("cpu", f"its inputs have {len(scales)} scales", "quantise its inputs with one scale")
+    if len(shape) < 4 and any(reader.kind in SLICE for reader in graph.consumers(op.outputs[0])):
+        return Placement("cpu", "joins flattened maps that are cut apart again", RAW_HEAD)
+    return Placement("npu")
+
+
+def _n6_transpose(graph: Graph, op: Op, source: Tensor, result: Tensor) -> Placement:
+    """Rows and columns against channels is a layout that the accelerator writes; the second of two is merged."""
+    follower = graph.consumers(op.outputs[0])
+    if len(follower) == 1 and follower[0].kind in TRANSPOSE:
+        return Placement("npu")
+    before = graph.producer(source.index)
+    shape = source.shape
+    channels_first, channels_last = (shape[:1] + shape[-1:] + shape[1:-1]), (shape[:1] + shape[2:] + shape[1:2])
+    second = before is not None and before.kind in TRANSPOSE
+    if len(shape) == 4 and result.shape in (channels_first, channels_last) and not second:
+        return Placement("npu")
+    if graph.format == "tflite" and len(shape) == 4 and shape[0] == 1 and 1 in shape[1:]:
+        return Placement("npu")
+    return Placement("cpu", "moves more than channels against rows and columns", RAW_HEAD)
+
+
+def _is_constant_work(graph: Graph, op: Op) -> bool:
+    return op.kind in VIEWS or all(t < 0 or graph.tensors[t].is_constant for t in op.inputs)
+
+
+def _is_float(graph: Graph, op: Op) -> bool:
+    """Whether an operator of a quantised file still computes in floating point (ONNX: outside of Q/DQ pairs)."""
+    if graph.format == "onnx":
+        return False
+    result = graph.tensors[op.outputs[0]]
+    return result.dtype.startswith("float") and op.kind not in ("DEQUANTIZE", "CAST")
+
+
+# --- STM32MP2 -----------------------------------------------------------------------------------
+
+
+def _mp2(graph: Graph, op: Op) -> Placement:
+    weights = graph.weights(op)
+    tensors = [graph.tensors[t] for t in (*op.inputs, *op.outputs) if t >= 0]
+    if op.kind.startswith("CUSTOM:") or op.kind in UNKNOWN_TO_N6:
+        return Placement("cpu", f"{op.kind} is not an operator of the accelerator", "take it out of the network")
+    if any(len(t.shape) > MP2_RANK or any(side >= MP2_SIDE for side in t.shape) for t in tensors):
+        return Placement("cpu", f"a tensor has more than {MP2_RANK} dimensions or a side of {MP2_SIDE}", RAW_HEAD)
+    if weights is not None and weights.per_channel:
+        return Placement("gpu", "its weights have a scale per channel", "quantise with `--per-tensor`")
+    if weights is not None and not weights.quantized and weights.dtype.startswith("float"):
+        return Placement("gpu", "its weights are floating-point", "quantise to int8 with `--per-tensor`")
+    if op.kind in SOFTMAX or op.kind in TRANSPOSE or op.kind in SLICE:
+        return Placement("gpu", "shader work", RAW_HEAD)
+    return Placement("npu")
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """How many operators run where; `software` are those not on the accelerator, with reason and advice."""
+
+    epochs: int
+    software_epochs: int
+    hybrid_epochs: int
+    software: tuple[tuple[Op, Placement], ...]
+
+
+def support(graph: Graph, target: str, version: str = "") -> Support:
+    """Counts and reasons. An epoch is one run of the accelerator: a convolution with what is fused into it, an
+    activation function with its product, another operator that moves or combines numbers.
+    """
+    where = placements(graph, target, version)
+    pairs = tuple(zip(graph.ops, where, strict=True))
+    off = tuple((op, p) for op, p in pairs if p.reason)
+    return Support(
+        epochs=sum(1 for op, p in pairs if _is_epoch(graph, op, p)),
+        software_epochs=sum(1 for _, p in off if p.unit in ("cpu", "gpu", "none")),
+        hybrid_epochs=sum(1 for _, p in off if p.unit == "hybrid"),
+        software=off,
+    )
+
+
+def _is_epoch(graph: Graph, op: Op, placement: Placement) -> bool:
+    if placement.reason:
+        return True
+    return graph.weights(op) is not None or op.kind in ("LOGISTIC", "Sigmoid", "MAX_POOL_2D", "AVERAGE_POOL_2D", "MEAN")

@@ -1,0 +1,81 @@
+"""What an operator asks of the hardware: multiplications by kind, numbers moved, bytes of weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgeai.footprint.mcu import kernel
+from edgeai.footprint.support import Placement, placements
+from edgeai.footprint.weights import is_depthwise
+from edgeai.graph.types import Graph, Op, Tensor
+
+IMAGE_CHANNELS = 4  # a convolution over at most so many channels uses a fraction of the multipliers
+
+WorkKind = Literal["conv", "pointwise", "first", "depthwise", "dense", "activation", "element", "move", "none"]
+
+ACTIVATION = frozenset({"LOGISTIC", "SOFTMAX", "TANH", "HARD_SWISH", "ELU", "GELU", "EXP"})
+ACTIVATION |= {"Sigmoid", "Softmax", "Tanh"}
+ELEMENT = frozenset(
+    {"ADD", "SUB", "MUL", "DIV", "QUANTIZE", "DEQUANTIZE", "MAX_POOL_2D", "AVERAGE_POOL_2D", "MEAN", "REDUCE_MAX"}
+) | {"Add", "Sub", "Mul", "Div", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean", "RELU", "RELU6", "Relu"}
+MOVE = frozenset(
+    {"CONCATENATION", "TRANSPOSE", "STRIDED_SLICE", "SLICE", "SPLIT", "SPLIT_V", "RESIZE_NEAREST_NEIGHBOR", "PAD"}
+) | {"RESIZE_BILINEAR", "GATHER", "PACK", "TILE", "Concat", "Transpose", "Slice", "Split", "Resize", "Pad", "Gather"}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One operator. `amount` counts MACs for convolutions and matrix products, elements of the output for the rest.
+
+    `weights` in bytes; `traffic` bytes of activations read and written; `where` the unit that runs it.
+    """
+
+    op: Op
+    kind: WorkKind
+    amount: int
+    macs: int
+    weights: int
+    traffic: int
+    where: Placement
+
+
+def works(graph: Graph, target: str, version: str) -> tuple[Work, ...]:
+    """The work of every operator, in order."""
+    where = placements(graph, target, version)
+    return tuple(_work(graph, op, where[op.index]) for op in graph.ops)
+
+
+def _work(graph: Graph, op: Op, where: Placement) -> Work:
+    activations = [t for t in dict.fromkeys((*op.inputs, *op.outputs)) if t >= 0 and not graph.tensors[t].is_constant]
+    traffic = sum(graph.tensors[t].nbytes for t in activations)
+    macs = graph.macs(op)
+    weights, bias = graph.weights(op), graph.bias(op)
+    stored = (weights.nbytes if weights is not None else 0) + (bias.nbytes if bias is not None else 0)
+    elements = sum(graph.tensors[t].elements for t in op.outputs)
+    kind = kind_of(graph, op, macs)
+    return Work(op, kind, macs if macs else elements, macs, stored, traffic, where)
+
+
+def kind_of(graph: Graph, op: Op, macs: int) -> WorkKind:
+    """What sort of work an operator is."""
+    weights = graph.weights(op)
+    if macs:
+        return _product(graph, op, weights)
+    if op.kind in ACTIVATION:
+        return "activation"
+    if op.kind in ELEMENT:
+        return "element"
+    return "move" if op.kind in MOVE else "none"
+
+
+def _product(graph: Graph, op: Op, weights: Tensor | None) -> WorkKind:
+    """What sort of convolution or matrix product."""
+    if weights is None or len(weights.shape) != 4:
+        return "dense"
+    if is_depthwise(graph, op):
+        return "depthwise"
+    if kernel(graph, op, weights) == (1, 1):
+        return "pointwise"
+    channels = weights.shape[1] if graph.format == "onnx" else weights.shape[-1]
+    return "first" if channels <= IMAGE_CHANNELS else "conv"
