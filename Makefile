@@ -8,16 +8,19 @@ STAMP := $(VENV)/.installed
 
 .PHONY: demo test lint results bench clean
 
+# Without MODEL the bundled network on pictures made on the spot: no network, no data needed.
 demo: $(STAMP)
-ifndef MODEL
-	@echo "pass a checkpoint: make demo MODEL=path/to/best.pt"
-	@echo "its photos come from EDGEAI_KIT, or from IMAGES=, ANNOTATIONS= and CALIBRATION="
-	@exit 2
-endif
+ifdef MODEL
 	$(BIN)/edgeai run $(MODEL) --imgsz 256 --board stm32n6 --board stm32mp2 \
 	  --calibration $(or $(CALIBRATION),$(KIT)/coco/calibration/images) \
 	  --images $(or $(IMAGES),$(KIT)/coco/val/images) \
 	  --annotations $(or $(ANNOTATIONS),$(KIT)/coco/val/instances.json)
+else
+	$(BIN)/edgeai synth .edgeai/demo --train 0 --val 100 --calibration 64 --seed 1
+	$(BIN)/edgeai run yolov8n-seg-synthetic --imgsz 256 --board stm32n6 --board stm32mp2 \
+	  --calibration .edgeai/demo/calibration/images \
+	  --images .edgeai/demo/val/images --annotations .edgeai/demo/val/instances.json
+endif
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
@@ -34,6 +37,9 @@ results: $(STAMP)
 	  --compare $(KIT)/tflite/yolov8n_256_quant_pc_ii_seg_coco-st.tflite \
 	  --out runs/results --markdown runs/results/table.md
 	$(BIN)/python docs/splice.py README.md results runs/results/table.md
+	$(BIN)/edgeai inspect $(KIT)/tflite/yolov8n_256_quant_pc_ii_seg_coco-st.tflite > runs/results/inspect.txt
+	(echo '```'; head -11 runs/results/inspect.txt; echo '```') > runs/results/inspect.md
+	$(BIN)/python docs/splice.py README.md inspect runs/results/inspect.md
 
 bench: $(STAMP)
 	$(BIN)/python tests/bench/bench_quantize.py

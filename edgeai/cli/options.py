@@ -11,6 +11,7 @@ import click
 from edgeai.artifacts import Granularity, Layout
 from edgeai.cli.listener import TerminalListener
 from edgeai.errors import InputError
+from edgeai.models.bundled import bundled_model
 from edgeai.project import Project
 from edgeai.quantize.calibration import CalibrationSource, open_calibration
 from edgeai.quantize.ptq import InputType, OutputType
@@ -67,6 +68,8 @@ def quantize_options(function: F) -> F:
 
 def model_path(project: Project, given: Path | None) -> Path:
     """The model of the command line, else of the project file. Raises InputError where there is none."""
+    if given is not None and (bundled := bundled_model(str(given))) is not None and not given.exists():
+        return bundled
     chosen = given or project.path(project.settings.model.path)
     if chosen is None:
         raise InputError("no model given", "pass a .pt, .safetensors or .onnx file, or set [model] path in edgeai.toml")
