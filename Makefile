@@ -40,6 +40,9 @@ results: $(STAMP)
 	$(BIN)/edgeai inspect $(KIT)/tflite/yolov8n_256_quant_pc_ii_seg_coco-st.tflite > runs/results/inspect.txt
 	(echo '```'; head -11 runs/results/inspect.txt; echo '```') > runs/results/inspect.md
 	$(BIN)/python docs/splice.py README.md inspect runs/results/inspect.md
+	$(BIN)/edgeai footprint runs/results/yolov8n-seg_256_raw_per-channel.tflite --board stm32n6 > runs/results/footprint.txt
+	(echo '```'; sed '/^live at the peak/,$$d' runs/results/footprint.txt; echo '```') > runs/results/footprint.md
+	$(BIN)/python docs/splice.py README.md footprint runs/results/footprint.md
 
 bench: $(STAMP)
 	$(BIN)/python tests/bench/bench_quantize.py

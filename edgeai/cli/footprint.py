@@ -10,8 +10,10 @@ from pathlib import Path
 import click
 
 from edgeai.artifacts import Footprint, LatencyEstimate, MemoryEstimate, PoolUse, Quantity
+from edgeai.cli.options import project_file
 from edgeai.cli.render import emit, facts, kib, table
 from edgeai.errors import BudgetError
+from edgeai.project import load_project
 
 WIDTH = 80
 PEAK_TENSORS = 5
@@ -79,10 +81,8 @@ def command(
 
 
 def _model(given: Path | None) -> Path:
-    """The model of the command line."""
-    if given is None:
-        raise click.UsageError("no model given: pass a .tflite or .onnx file")
-    return given
+    """The model of the command line, else the int8 file of the project."""
+    return given if given is not None else project_file(load_project())
 
 
 def _plot(target: Path, model: Path, result: Footprint) -> None:

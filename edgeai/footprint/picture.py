@@ -95,9 +95,7 @@ def _summed(ranges: Sequence[LiveRange], count: int) -> list[LiveRange]:
     return found
 
 
-def _stack(
-    entry: LiveRange, stacked: list[float], colour: str, step: float, scale: float, bottom: float
-) -> list[str]:
+def _stack(entry: LiveRange, stacked: list[float], colour: str, step: float, scale: float, bottom: float) -> list[str]:
     """Rectangles of one buffer on top of what is stacked already, one for each stretch of equal height."""
     parts, start = [], entry.first
     for i in range(entry.first, entry.last + 1):
