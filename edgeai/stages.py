@@ -32,6 +32,7 @@ from edgeai.files import existing_file, file_ref, write_with
 from edgeai.provenance import CONVERT_TOOLS, EVALUATE_TOOLS, EXPORT_TOOLS, QUANTIZE_TOOLS, provenance
 from edgeai.quantize.calibration import CalibrationSource, batches
 from edgeai.quantize.ptq import InputType, OutputType
+from edgeai.training.learned import ranges_path
 
 if TYPE_CHECKING:
     from edgeai.evaluate.backends import Kernels
@@ -135,6 +136,20 @@ class Stages:
 
         return _load(Ranges, self._stage(inputs, produce) / "ranges.json")
 
+    def carried(
+        self, model: Path, tflite: Path, contract: Contract, observed: Ranges, calibration: CalibrationSource
+    ) -> Ranges:
+        """`observed`, with the ranges that quantisation-aware training of `model` learned where it learned some."""
+        from edgeai.training.carry import carry_file
+
+        files = [file_ref(model), file_ref(ranges_path(model)), file_ref(tflite)]
+        inputs = provenance("carry", files, [("observed", to_json(observed))], QUANTIZE_TOOLS)
+
+        def produce(folder: Path) -> None:
+            self._child(folder, carry_file, observed, model, tflite, contract, calibration.paths[0], "ranges.json")
+
+        return _load(Ranges, self._stage(inputs, produce) / "ranges.json")
+
     def quantized(
         self, model: Path, recipe: Recipe, calibration: CalibrationSource
     ) -> tuple[Path, QuantizedModel, StageOutput]:
@@ -147,6 +162,8 @@ class Stages:
         onnx, exported = self.float_onnx(model, recipe, calibration)
         tflite, converted = self.converted(onnx, exported.contract)
         ranges = self.ranges(tflite, converted.contract, calibration)
+        if ranges_path(model).is_file():
+            ranges = self.carried(model, tflite, converted.contract, ranges, calibration)
         options = [
             ("granularity", recipe.granularity),
             ("input_type", recipe.input_type),

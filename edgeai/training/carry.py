@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgeai.artifacts import Ranges, from_json
+from edgeai.artifacts import Contract, Ranges, from_json
 from edgeai.files import file_ref
 from edgeai.models import load_model
 from edgeai.models.layers import C3, SPPF, Bottleneck, C2f, Concat, ConvBnAct
-from edgeai.training.qat import LearnedRanges, ranges_path
+from edgeai.quantize.calibration import batches
+from edgeai.training.learned import LearnedRanges, ranges_path
 
 TOLERANCE = 1e-3  # of the tensor's largest magnitude
 
@@ -33,6 +34,15 @@ def read_learned(weights: Path) -> LearnedRanges | None:
         return None
     learned = from_json(LearnedRanges, path.read_text(encoding="utf-8"), path.name)
     return learned if learned.weights.sha256 == file_ref(weights).sha256 else None
+
+
+def carry_file(observed: Ranges, weights: Path, tflite: Path, contract: Contract, photo: Path) -> Ranges:
+    """`carry` with the ranges beside `weights`, on one calibration photo; `observed` where they are of others."""
+    learned = read_learned(weights)
+    if learned is None:
+        return observed
+    image = next(batches((photo,), contract))
+    return carry(observed, learned, weights, tflite, image)
 
 
 def carry(observed: Ranges, learned: LearnedRanges, weights: Path, tflite: Path, image: Floats) -> Ranges:

@@ -19,11 +19,12 @@ from edgeai.files import file_ref, sha256_bytes, write_text
 from edgeai.models.weights import save_weights
 from edgeai.provenance import provenance
 from edgeai.training import distributed
+from edgeai.training.learned import LearnedRanges, ranges_path
 from edgeai.training.loader import Batch, Loader, SampleSource
 from edgeai.training.losses import Losses, classification_loss, detection_loss
 from edgeai.training.optimise import MovingAverage, make_optimizer, resolve, set_rates
 from edgeai.training.prepare import Start, folded_norms, freeze, restore_norms, training_mode
-from edgeai.training.qat import LearnedRanges, add_fake_quantization, calibrate, learned_ranges, ranges_path, snapped
+from edgeai.training.qat import add_fake_quantization, calibrate, learned_ranges, snapped
 from edgeai.training.record import EpochRecord, TrainingRecord
 from edgeai.training.settings import TrainSettings
 from edgeai.training.state import Point, load_state, read_point, save_state, state_path

@@ -15,43 +15,18 @@ What is carried to the int8 file, and how:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgeai.artifacts import FileRef
 from edgeai.models.layers import C3, SPPF, Bottleneck, C2f, Concat, ConvBnAct
 from edgeai.quantize.histogram import Histogram, least_squares_range
 from edgeai.training.fakequant import FakeQuantizer, quantize_weight, quantized_sigmoid
+from edgeai.training.learned import LearnedRange
 
 SMALLEST_GAIN = 1e-12
-
-
-@dataclass(frozen=True, slots=True)
-class LearnedRange:
-    """The range of the tensor that `module` makes; a ConvBnAct's `.bn` is its convolution before the activation."""
-
-    module: str
-    minimum: float
-    maximum: float
-
-
-@dataclass(frozen=True, slots=True)
-class LearnedRanges:
-    """The activation ranges that training ended with, of the network in the file `weights`."""
-
-    weights: FileRef
-    granularity: Literal["per-channel", "per-tensor"]
-    ranges: tuple[LearnedRange, ...]
-
-
-def ranges_path(weights: Path) -> Path:
-    """Where the learned ranges of a weight file lie."""
-    return weights.with_suffix(".ranges.json")
 
 
 # --- layers that round --------------------------------------------------------------------------

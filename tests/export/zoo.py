@@ -154,7 +154,7 @@ def export(network: nn.Module, path: Path, size: int, dynamic: bool = False) -> 
 
 
 def faster_rcnn(path: Path, size: int) -> Path:
-    """A Faster R-CNN: pyramid and proposals from torch, then NonMaxSuppression and RoiAlign as their exporters write."""
+    """A Faster R-CNN: pyramid and proposals from torch, then NonMaxSuppression and RoiAlign."""
     export(seeded(PyramidBackbone()), path, size)
     model = onnx.load(str(path))
     graph = model.graph

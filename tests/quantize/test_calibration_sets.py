@@ -13,7 +13,6 @@ from edgeai.artifacts import Contract, ModelSpec, to_json
 from edgeai.errors import InputError
 from edgeai.quantize.calibration import batches, open_calibration
 
-
 CONTRACT = Contract(ModelSpec("m", "yolov8", "segment", "n", ("a",)), "raw", 64, (), 1.0)
 
 

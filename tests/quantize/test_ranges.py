@@ -18,10 +18,14 @@ def true_error(values: NDArray[np.float64], low: float, high: float) -> float:
     return float(np.mean((codes * step + low - values) ** 2))
 
 
+def silu(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return x / (1 + np.exp(-x))
+
+
 SAMPLES = {
     "normal": RNG.normal(0, 1, 60_000),
     "outlier": np.append(RNG.normal(0, 1, 60_000), [90.0, -70.0]),
-    "silu": (lambda x: x / (1 + np.exp(-x)))(RNG.normal(-1, 3, 60_000)),
+    "silu": silu(RNG.normal(-1, 3, 60_000)),
     "sparse": np.where(RNG.random(60_000) < 0.9, 0.0, RNG.exponential(5.0, 60_000)),
 }
 
