@@ -11,8 +11,8 @@ import numpy as np
 from edgeai.artifacts import ClassMetric, EvalProtocol, EvalResult, Fact, Metric, Provenance
 from edgeai.errors import InputError
 from edgeai.evaluate.backends.base import Runner, package_version
-from edgeai.evaluate.letterbox import canvas, read_image
 from edgeai.files import sha256_bytes, sha256_file
+from edgeai.images import canvas, read_image
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 DESCRIPTION = "shorter side to the input size, centre crop, bilinear"

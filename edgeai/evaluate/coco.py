@@ -17,9 +17,9 @@ from edgeai.errors import InputError
 from edgeai.evaluate.backends.base import Runner, package_version
 from edgeai.evaluate.blas import one_blas_thread
 from edgeai.evaluate.dataset import Dataset, Image
-from edgeai.evaluate.letterbox import DESCRIPTION, letterbox, read_image
 from edgeai.evaluate.nms import IOU, MAX_DETECTIONS
 from edgeai.evaluate.postprocess import Detections, Thresholds, postprocess
+from edgeai.images import DESCRIPTION, letterbox, read_image
 
 # COCO's AP looks at the 100 best detections of a class in an image, and at objects of every size
 COCO_MAX_DETECTIONS = 100

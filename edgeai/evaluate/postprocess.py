@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from edgeai.artifacts import Contract
 from edgeai.errors import InputError
 from edgeai.evaluate.decode import Output, decode
-from edgeai.evaluate.letterbox import Letterbox
 from edgeai.evaluate.masks import Rle, encode_masks
 from edgeai.evaluate.nms import IOU, MAX_DETECTIONS, nms
+from edgeai.images import Letterbox
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ def _describe(name: str, images: tuple[FileRef, ...], seed: int) -> CalibrationS
 
 def batches(paths: tuple[Path, ...], contract: Contract) -> Iterator[NDArray[np.float32]]:
     """The images as the network of this contract sees them, [1,S,S,3], one at a time: memory does not grow."""
-    from edgeai.evaluate.letterbox import canvas, normalised, read_image
+    from edgeai.images import canvas, normalised, read_image
 
     for path in paths:
         yield normalised(canvas(read_image(path), contract), contract.mean, contract.std)[None]

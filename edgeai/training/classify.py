@@ -14,8 +14,8 @@ from torch import nn
 
 from edgeai.artifacts import FileRef, Metric
 from edgeai.errors import InputError
-from edgeai.evaluate.letterbox import read_image
 from edgeai.files import sha256_bytes, sha256_file
+from edgeai.images import read_image
 from edgeai.training.augment import shift_colours
 from edgeai.training.loader import Batch, stack_images
 from edgeai.training.settings import Augmentation

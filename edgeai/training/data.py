@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgeai.artifacts import FileRef
 from edgeai.errors import InputError
 from edgeai.evaluate.dataset import Annotation, Dataset, Image, read_dataset
-from edgeai.evaluate.letterbox import read_image
+from edgeai.images import read_image
 from edgeai.training.scene import Instance, Patch, Scene, box_patch, crop_patch
 
 ANNOTATION_NAMES = ("instances.json", "annotations.json", "_annotations.coco.json")

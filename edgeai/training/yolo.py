@@ -14,8 +14,8 @@ from pathlib import Path
 from edgeai.artifacts import FileRef
 from edgeai.errors import InputError
 from edgeai.evaluate.dataset import Annotation, Category, Dataset, Image
-from edgeai.evaluate.letterbox import read_image
 from edgeai.files import sha256_bytes, sha256_file
+from edgeai.images import read_image
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml")

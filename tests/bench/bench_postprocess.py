@@ -19,8 +19,8 @@ from edgeai.artifacts import Contract, ModelSpec, OutputRole
 from edgeai.evaluate.backends.litert import LiteRtRunner
 from edgeai.evaluate.blas import one_blas_thread
 from edgeai.evaluate.dataset import read_dataset
-from edgeai.evaluate.letterbox import letterbox, read_image
 from edgeai.evaluate.postprocess import Thresholds, postprocess
+from edgeai.images import letterbox, read_image
 
 MODEL = "yolov8n_256_quant_pc_ii_seg_coco-st.tflite"
 KIT = Path(os.environ.get("EDGEAI_KIT", Path(__file__).resolve().parents[3] / "shared" / "kit"))

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from edgeai.evaluate.letterbox import letterbox
 from edgeai.evaluate.masks import encode_masks
+from edgeai.images import letterbox
 
 
 def plain_mask(

@@ -13,10 +13,10 @@ from edgeai.artifacts import Contract, Fact, FileRef, from_json
 from edgeai.errors import InputError, ToolError, need
 from edgeai.evaluate.backends.base import Runner, package_version, weights_kind
 from edgeai.evaluate.decode import Output
-from edgeai.evaluate.letterbox import normalised
 from edgeai.files import existing_file, sha256_bytes
 from edgeai.graph import load_graph
 from edgeai.graph.onnx_contract import OnnxOutput, onnx_contract
+from edgeai.images import normalised
 
 CONTRACT_KEY = "edgeai.contract"
 

@@ -1,4 +1,4 @@
-"""Reading an image and letterboxing it to the square input of a network, and the way back."""
+"""Images as networks see them: read, letterboxed or cropped to a square, normalised, and the way back."""
 
 from __future__ import annotations
 
