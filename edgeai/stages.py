@@ -73,6 +73,7 @@ class Stages:
 
     def __init__(self, cache: StageCache, listener: Listener) -> None:
         self._cache, self._listener = cache, listener
+        self._warm: tuple[str, worker.Child] | None = None
 
     # --- float --------------------------------------------------------------------------------
 
@@ -103,6 +104,7 @@ class Stages:
         name = f"{imported.spec.name}_{imgsz}_{layout}.onnx"
 
         def produce(folder: Path) -> None:
+            self._warm_up("convert_onnx", ("tensorflow", "onnx2tf.onnx2tf", "onnxruntime"))
             arguments = (weights, layout, imgsz, coef_divisor, images, folder / name)
             self._child(folder, export_onnx, *arguments, "exported.json")
 
@@ -131,6 +133,7 @@ class Stages:
         inputs = provenance("calibrate", [file_ref(model)], options, QUANTIZE_TOOLS)
 
         def produce(folder: Path) -> None:
+            self._warm_up("write_quantized", ("tensorflow.lite.python.convert",))
             images = self._ticking(batches(calibration.paths, contract), len(calibration.paths))
             (folder / "ranges.json").write_text(to_json(observe(model, contract, calibration.set, images)))
 
@@ -259,6 +262,7 @@ class Stages:
             output = self._cache.stage(inputs, produce)
         except BaseException:
             self._listener.fail()
+            self._cool_down()
             raise
         self._listener.end(inputs.stage, output, time.monotonic() - begin)
         return output
@@ -270,10 +274,27 @@ class Stages:
         """
         *arguments, record = args
         log = folder.parent / f"{folder.name.removesuffix('.part')}.log"
-        with worker.Child(function, tuple(arguments), log) as child:
+        with self._take_warm(function) as child:
+            child.start(function, tuple(arguments), log)
             result = child.result(self._listener.tick)
         (folder / str(record)).write_text(to_json(result))
         log.unlink(missing_ok=True)
+
+    def _warm_up(self, step: str, modules: tuple[str, ...]) -> None:
+        """Start the process of the step after this one: it imports what it needs while this one works."""
+        self._cool_down()
+        self._warm = (step, worker.Child(modules))
+
+    def _take_warm(self, function: Callable[..., object]) -> worker.Child:
+        if self._warm is not None and self._warm[0] == function.__name__:
+            child, self._warm = self._warm[1], None
+            return child
+        return worker.Child()
+
+    def _cool_down(self) -> None:
+        if self._warm is not None:
+            self._warm[1].stop()
+            self._warm = None
 
     def _ticking(self, items: Iterator[T], total: int) -> Iterator[T]:
         for done, item in enumerate(items):

@@ -7,6 +7,8 @@ line: its output goes to a log file, its memory is given back, its death becomes
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -55,15 +57,24 @@ class _Result:
     value: Any
 
 
-class Child:
-    """One running step. `result()` waits for it; leaving the context kills what is still running."""
+@dataclass(frozen=True, slots=True)
+class _Job:
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    log: str
 
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], log: Path) -> None:
+
+class Child:
+    """One process for one step. It may be started early, to import `modules` while something else still runs.
+
+    `start` gives it its work, `result` waits for it; leaving the context, or `stop`, kills what is still running.
+    """
+
+    def __init__(self, modules: tuple[str, ...] = ()) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._log, self._name = log, function.__name__
         os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
-        self._process = context.Process(target=_main, args=(function, args, str(log), theirs), daemon=True)
+        self._process = context.Process(target=_main, args=(modules, theirs), daemon=True)
         # The child inherits the mask: a Ctrl-C in the terminal reaches us alone, even while the child is being born.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -71,6 +82,13 @@ class Child:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
+        self._log, self._name = "", "a step"
+
+    def start(self, function: Callable[..., Any], args: tuple[Any, ...], log: Path) -> None:
+        """Give the process its one piece of work; what it prints goes to `log`."""
+        self._log, self._name = str(log), function.__name__
+        with contextlib.suppress(BrokenPipeError):  # a dead child is reported by `result`
+            self._connection.send(_Job(function, args, str(log)))
 
     def result(self, on_tick: Callable[[int, int], None] | None = None) -> Any:
         """What the function returned. Raises what it raised; ToolError where it died."""
@@ -84,29 +102,31 @@ class Child:
                     raise message.kind(message.message, message.hint)
                 else:
                     return cast(_Result, message).value
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             self._process.join()
             raise ToolError(
                 f"{self._name} died ({_cause(self._process.exitcode)})", f"its output is in {self._log}"
             ) from None
 
-    def __enter__(self) -> Child:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process.is_alive():
-            self._process.join(timeout=0.5)
+    def stop(self) -> None:
         if self._process.is_alive():
             self._process.kill()
         self._process.join()
         self._connection.close()
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 def run(function: Callable[P, R], log: Path, *args: P.args, **kwargs: P.kwargs) -> R:
     """`function(*args)` in a child process; its output goes to `log`."""
     if kwargs:
         raise TypeError("pass arguments by place")
-    with Child(function, args, log) as child:
+    with Child() as child:
+        child.start(function, args, log)
         return cast(R, child.result())
 
 
@@ -119,15 +139,21 @@ def tick(done: int, total: int) -> None:
         _parent.send(_Tick(done, total))
 
 
-def _main(function: Callable[..., Any], args: tuple[Any, ...], log: str, connection: Connection) -> None:
+def _main(modules: tuple[str, ...], connection: Connection) -> None:
     global _parent  # noqa: PLW0603 - one child, one parent
     _parent = connection
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    with open(log, "ab", buffering=0) as stream:  # noqa: PTH123
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
+    _redirect(os.devnull)
+    with contextlib.suppress(ImportError):  # the step itself says what is missing
+        for module in modules:
+            importlib.import_module(module)
     try:
-        connection.send(_Result(function(*args)))
+        job: _Job = connection.recv()
+    except EOFError:
+        return
+    _redirect(job.log)
+    try:
+        connection.send(_Result(job.function(*job.args)))
     except EdgeAIError as error:
         connection.send(_Failure(type(error), error.message, error.hint))
     except ImportError as error:
@@ -138,10 +164,18 @@ def _main(function: Callable[..., Any], args: tuple[Any, ...], log: str, connect
     except Exception as error:
         traceback.print_exc()
         text = " ".join(str(error).split())[:160]
-        connection.send(_Failure(ToolError, f"{function.__name__}: {type(error).__name__}: {text}", f"see {log}"))
+        name = job.function.__name__
+        connection.send(_Failure(ToolError, f"{name}: {type(error).__name__}: {text}", f"see {job.log}"))
     finally:
         sys.stdout.flush()
         connection.close()
+
+
+def _redirect(log: str) -> None:
+    """Standard output and error, those of C++ libraries too, to a file."""
+    with open(log, "ab", buffering=0) as stream:  # noqa: PTH123
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
 
 
 def _die_with_parent() -> None:

@@ -40,7 +40,8 @@ def lack() -> None:
 
 def test_result_progress_and_log(tmp_path: Path) -> None:
     ticks: list[tuple[int, int]] = []
-    with worker.Child(double, (21,), tmp_path / "log") as child:
+    with worker.Child(("json",)) as child:
+        child.start(double, (21,), tmp_path / "log")
         assert child.result(lambda done, total: ticks.append((done, total))) == 42
     assert ticks == [(1, 3), (2, 3), (3, 3)]
     assert "chatter" in (tmp_path / "log").read_text()
