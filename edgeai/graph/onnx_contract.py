@@ -7,17 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from edgeai.artifacts import Contract, ModelSpec, OutputRole, Task
+from edgeai.models.registry import P5_ANCHORS, P5_STRIDES
 
 DEFAULT_SIZE = 640
 CLASSIFIER_SIZE = 224
 NUM_COEFS = 32
-V5_STRIDES = (8, 16, 32)
-# YOLOv5's anchors in pixels, per level; the published networks all share them
-V5_ANCHORS = (
-    (10.0, 13.0, 16.0, 30.0, 33.0, 23.0),
-    (30.0, 61.0, 62.0, 45.0, 59.0, 119.0),
-    (116.0, 90.0, 156.0, 198.0, 373.0, 326.0),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +48,9 @@ def _heads_contract(
     nc = count // 3 - 5 - coefs
     if nc < 1:
         return None
-    spec = replace(_spec(stem, names, nc, coefs, imgsz), family="yolov5", anchors=V5_ANCHORS, reg_max=0)
+    spec = replace(_spec(stem, names, nc, coefs, imgsz), family="yolov5", anchors=P5_ANCHORS, reg_max=0)
     places = [i for i, entry in enumerate(outputs) if entry in heads]
-    roles = tuple(OutputRole(i, "anchors", stride) for i, stride in zip(places, V5_STRIDES, strict=True))
+    roles = tuple(OutputRole(i, "anchors", stride) for i, stride in zip(places, P5_STRIDES, strict=True))
     proto = tuple(OutputRole(i, "proto") for i in range(len(outputs)) if i not in places)
     return Contract(spec=spec, layout="raw", imgsz=spec.imgsz, roles=(*roles, *proto), box_unit=1.0)
 
