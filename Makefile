@@ -43,10 +43,17 @@ results: $(STAMP)
 	$(BIN)/edgeai footprint runs/results/yolov8n-seg_256_raw_per-channel.tflite --board stm32n6 > runs/results/footprint.txt
 	(echo '```'; sed '/^live at the peak/,$$d' runs/results/footprint.txt; echo '```') > runs/results/footprint.md
 	$(BIN)/python docs/splice.py README.md footprint runs/results/footprint.md
+	$(BIN)/edgeai validate-estimators --published $(KIT)/published --compact > runs/results/errors.txt
+	(echo '```'; cat runs/results/errors.txt; echo '```') > runs/results/errors.md
+	$(BIN)/python docs/splice.py README.md errors runs/results/errors.md
+	$(BIN)/edgeai validate-estimators --published $(KIT)/published > runs/results/all_errors.txt
+	(echo '```'; cat runs/results/all_errors.txt; echo '```') > runs/results/all_errors.md
+	$(BIN)/python docs/splice.py docs/estimators.md errors runs/results/all_errors.md
 
 bench: $(STAMP)
 	$(BIN)/python tests/bench/bench_quantize.py
 	$(BIN)/python tests/bench/bench_postprocess.py
+	$(BIN)/python tests/bench/bench_planner.py
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -118,7 +118,10 @@ class SupportSummary:
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """The same network changed in one way: `change` reads `imgsz=192` or `granularity=per-tensor`."""
+    """The same network changed in one way: `change` reads `imgsz=192` or `layout=raw`. Bytes and milliseconds.
+
+    `software` counts the operators that the accelerator does not run.
+    """
 
     change: str
     ram: float
@@ -126,6 +129,7 @@ class WhatIf:
     external: int
     ms: float
     fits: bool
+    software: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,18 @@ import importlib
 import re
 import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from edgeai.artifacts import Footprint, LatencyEstimate, MemoryEstimate, PoolUse, Quantity
-from edgeai.cli.options import project_file
+from edgeai.artifacts import Footprint, LatencyEstimate, MemoryEstimate, PoolUse, Quantity, WhatIf
+from edgeai.cli.options import PathParam, project_file
 from edgeai.cli.render import emit, facts, kib, table
-from edgeai.errors import BudgetError
+from edgeai.errors import BudgetError, InputError
 from edgeai.project import load_project
+
+if TYPE_CHECKING:
+    from edgeai.board import Board
 
 WIDTH = 80
 PEAK_TENSORS = 5
@@ -41,7 +45,11 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int
 @click.option("--max-flash", callback=_bytes, metavar="SIZE", help="Flash budget, such as 3M.")
 @click.option("--max-latency", type=click.FloatRange(min=0, min_open=True), metavar="MS", help="Latency budget, ms.")
 @click.option("--per-op", is_flag=True, help="Show where the time goes.")
-@click.option("--what-if", multiple=True, metavar="K=V,V", help="imgsz=192,256 or granularity=per-tensor,per-channel.")
+@click.option("--what-if", multiple=True, metavar="K=V,V", help="imgsz=192,256, granularity, layout or file=B.tflite.")
+@click.option("--source", type=PathParam, metavar="MODEL", help="Checkpoint of FILE, for --what-if layout.")
+@click.option("--calibration", type=PathParam, metavar="DIR", help="Calibration images, for --what-if layout.")
+@click.option("--compare", is_flag=True, help="Set the estimate beside the compiler's figures (edgeai compile).")
+@click.option("--compiled", type=PathParam, metavar="PATH", help="For --compare: a compile run, or ST's report.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="OUT.svg|png", help="Draw memory and latency.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="OUT.json", help="Write the result there.")
@@ -54,6 +62,10 @@ def command(
     max_latency: float | None,
     per_op: bool,
     what_if: tuple[str, ...],
+    source: Path | None,
+    calibration: Path | None,
+    compare: bool,
+    compiled: Path | None,
     plot: Path | None,
     as_json: bool,
     output: Path | None,
@@ -64,20 +76,48 @@ def command(
     edgeai footprint model.tflite --board stm32n6
     edgeai footprint model.tflite --board stm32n6 --max-ram 1M --max-latency 30
     edgeai footprint model.tflite --board stm32n6 --what-if imgsz=192,256,320
+    edgeai footprint model.tflite --board stm32n6 --what-if layout --source best.pt --calibration photos/
+    edgeai footprint model.tflite --board stm32n6 --compare
 
+    What-if granularity stands for per-tensor and per-channel, layout for raw, split and concat: those are made from
+    the checkpoint (of --source, or of the project), or taken from the cache.
     Exit code 3 where it does not fit or is over a budget.
     """
     from edgeai.board import load_board
+    from edgeai.cli.what_if import changes, other_files
     from edgeai.footprint.estimate import Limits
     from edgeai.latency.estimate import assess
 
     limits = Limits(max_ram, max_flash, max_latency or 0.0)
     model, profile = _model(file), load_board(board)
-    result = assess(model, profile, core, limits, what_if)
+    if compare or compiled is not None:
+        return _compare(model, profile, core, compiled, as_json, output)
+    others = other_files(what_if, model, source, calibration)
+    result = assess(model, profile, core, limits, changes(what_if), others)
     if plot is not None:
         _plot(plot, model, result)
     emit(result, render(result, per_op), as_json, output)
     return 0 if result.fits else BudgetError.exit_code
+
+
+def _compare(
+    model: Path, board: Board, core: str, compiled: Path | None, as_json: bool, output: Path | None
+) -> int:
+    """Estimate and compiler side by side; the estimate for the compiler's version unless another is asked for."""
+    from edgeai.cli.compared import render as render_comparison
+    from edgeai.latency.estimate import assess
+    from edgeai.stedgeai.compare import compare, find_compiled
+
+    made = find_compiled(model, board.name, load_project().runs, compiled)
+    try:
+        estimate = assess(model, board, core or made.version)
+    except InputError:
+        if core:
+            raise
+        estimate = assess(model, board)  # no constants for that version; the comparison says so
+    found = compare(estimate, made)
+    emit(found, render_comparison(found), as_json, output)
+    return 0
 
 
 def _model(given: Path | None) -> Path:
@@ -196,12 +236,22 @@ def _per_op(latency: LatencyEstimate) -> str:
 
 
 def _what_if(result: Footprint) -> str:
+    memory, latency, support = result.memory, result.latency, result.support
+    here = WhatIf(
+        change="as it is",
+        ram=memory.ram.point if memory else result.activations_bytes,
+        weights=memory.weights.point if memory else result.weights_bytes,
+        external=memory.external if memory else 0,
+        ms=latency.ms.point if latency else 0.0,
+        fits=result.fits,
+        software=support.software_epochs if support else 0,
+    )
     rows = [
-        [w.change, kib(w.ram), kib(w.weights), kib(w.external) if w.external else "-", f"{w.ms:.1f}" if w.ms else "-",
-         "yes" if w.fits else "NO"]
-        for w in result.what_if
+        [_short(w.change, 26), kib(w.ram), kib(w.weights), kib(w.external) if w.external else "-",
+         f"{w.ms:.1f}" if w.ms else "-", str(w.software), "yes" if w.fits else "NO"]
+        for w in (here, *result.what_if)
     ]  # fmt: skip
-    return table(["what if", "RAM KiB", "flash KiB", "external KiB", "ms", "fits"], rows, right=(1, 2, 3, 4))
+    return table(["what if", "RAM KiB", "flash KiB", "external", "ms", "software", "fits"], rows, (1, 2, 3, 4, 5))
 
 
 def _notes(result: Footprint) -> tuple[str, ...]:
@@ -222,9 +272,9 @@ def _bar(pool: PoolUse) -> str:
     return "█" * filled + "·" * (BAR - filled) + (" over" if pool.used > pool.capacity else "")
 
 
-def _short(name: str) -> str:
+def _short(name: str, room: int = NAME_WIDTH) -> str:
     clean = "".join(c if c.isprintable() else "?" for c in name)
-    return clean if len(clean) <= NAME_WIDTH else "…" + clean[-(NAME_WIDTH - 1) :]
+    return clean if len(clean) <= room else "…" + clean[-(room - 1) :]
 
 
 def _bullet(text: str) -> str:

@@ -14,7 +14,7 @@ from edgeai.errors import InputError
 from edgeai.files import existing_file
 
 SPLIT = Path(__file__).resolve().parent / "data" / "golden.toml"
-TARGETS = ("n6", "mcu", "mp2")
+TARGETS = ("n6", "mcu", "mp2", "mp1")
 COLUMNS = ("model_name", "tool_version", "model_file_match", "kit_file", "caveat", "latency_ms", "weights_flash_kib")
 
 
@@ -76,8 +76,9 @@ def split() -> Split:
 
 
 def golden_rows(published: Path) -> tuple[GoldenRow, ...]:
-    """All rows of `n6.csv`, `mcu.csv` and `mp2.csv` in a folder whose model file is there (paths in the column
-    `kit_file` count from the folder above). Raises InputError where the folder holds no such table.
+    """All rows of `n6.csv`, `mcu.csv`, `mp2.csv` and `mp1.csv` in a folder whose model file is there.
+
+    Paths in the column `kit_file` count from the folder above. Raises InputError where the folder holds no such table.
     """
     found: list[GoldenRow] = []
     tables = [(target, published / f"{target}.csv") for target in TARGETS if (published / f"{target}.csv").is_file()]

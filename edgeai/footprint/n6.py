@@ -11,6 +11,10 @@ reads them. Where a network does not fit one pool, two placements bracket what i
   does for bandwidth.
 
 Both read published figures of the fit split; the blend between them is a constant of the table.
+
+A convolution with a kernel of more than 6 rows or columns runs in several parts, of up to 3 rows each, whose sums are
+kept as int16: a public compile of one of 7×7 over 64×64×32 (Core 2.2) has five buffers of 256 KiB, one in each pool,
+three partial sums and two sums of them. One of 5×5 runs as a whole.
 """
 
 from __future__ import annotations
@@ -20,8 +24,50 @@ from dataclasses import dataclass
 
 from edgeai.board import Pool
 from edgeai.footprint.live import LiveRange
+from edgeai.footprint.mcu import kernel
+from edgeai.footprint.weights import is_depthwise
+from edgeai.graph.types import Graph, Op
 
 MARGIN = 1024  # bytes of a pool that are not filled; 1 B to 7 KiB give the same results on the fit split
+
+
+WHOLE_KERNEL = 6
+PART_ROWS = 3
+SUM_BYTES = 2
+
+
+def with_partial_sums(graph: Graph, ranges: tuple[LiveRange, ...]) -> tuple[LiveRange, ...]:
+    """The live ranges with the buffers that large kernels need; time then counts steps within operators."""
+    parts = {op.index: count for op in graph.ops if (count := _parts(graph, op)) > 1}
+    if not parts:
+        return ranges
+    steps = 2 * max(parts.values())
+    found = []
+    for entry in ranges:
+        first, last = entry.first * steps, entry.last * steps + steps - 1
+        if entry.first in parts and entry.tensor in graph.ops[entry.first].outputs:
+            first = last if entry.first == entry.last else first + steps - 1
+        elif entry.last in parts:
+            last = entry.last * steps + 2 * (parts[entry.last] - 1)
+        found.append(LiveRange(entry.tensor, entry.name, entry.size, first, last))
+    for at, count in parts.items():
+        size, start = SUM_BYTES * graph.tensors[graph.ops[at].outputs[0]].elements, at * steps
+        for i in range(count):  # part i is computed in step 2i - 1, and added to the sum so far in step 2i
+            made, added = start + max(0, 2 * i - 1), start + 2 * max(i, 1)
+            found.append(LiveRange(-1, f"part {i} of #{at}", size, made, added))
+            if i:
+                read = added + (1 if i == count - 1 else 2)
+                found.append(LiveRange(-1, f"sum {i} of #{at}", size, added, read))
+    return tuple(found)
+
+
+def _parts(graph: Graph, op: Op) -> int:
+    """Runs of the accelerator that one convolution takes for the size of its kernel."""
+    weights = graph.weights(op)
+    if weights is None or len(weights.shape) != 4 or not op.outputs or is_depthwise(graph, op):
+        return 1
+    side = max(kernel(graph, op, weights))
+    return -(-side // PART_ROWS) if side > WHOLE_KERNEL else 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
@@ -23,10 +24,10 @@ def picture(result: Footprint, graph: Graph, ranges: Sequence[LiveRange]) -> str
     operators by latency, coloured by what bounds them, where there is an estimate.
     """
     parts = [*_memory(result, graph, ranges)]
-    height = TOP + HEIGHT + 150
+    height = TOP + HEIGHT + 156
     if result.latency is not None:
         parts += _latency(result.latency.ops, result.latency.ms.point, height)
-        height += HEIGHT + 100
+        height += HEIGHT + 90
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     style = 'font-family="Helvetica, Arial, sans-serif" font-size="12"'
     body = "\n".join(parts)
@@ -75,9 +76,26 @@ def _memory(result: Footprint, graph: Graph, ranges: Sequence[LiveRange]) -> lis
     label = f"peak {top.bytes / 1024:,.1f} KiB in {top.op.kind} #{top.op.index}"
     parts.append(_line(x, y - 8, x, bottom, INK, "3 2"))
     parts.append(_text(x + (6 if anchor == "start" else -6), y - 12, label, anchor))
-    parts.append(_text(LEFT + PLOT / 2, bottom + 34, f"operator, 0 to {count - 1}", "middle"))
+    parts += _operators(count, step, bottom)
     named = [(colours[r.tensor], f"{r.size / 1024:,.1f} KiB  {r.name}") for r in largest]
+    if len(ranges) > len(largest):
+        named.append((COLOURS[-1], f"{len(ranges) - len(largest)} other buffers"))
     return [*parts, *_legend(named, bottom + 54)]
+
+
+def _operators(count: int, step: float, bottom: float) -> list[str]:
+    """The lower axis: numbers of operators."""
+    parts = [_text(LEFT + PLOT / 2, bottom + 34, "operator", "middle")]
+    for at in range(0, count, int(_tick(count - 1, 12)) or 1):
+        x = LEFT + (at + 0.5) * step
+        parts += [_line(x, bottom, x, bottom + 4, INK), _text(x, bottom + 17, str(at), "middle", 11)]
+    return parts
+
+
+def _tick(highest: float, most: int) -> float:
+    """The smallest of 1, 2, 5, 10, 20, … (and below 1) that divides an axis into at most `most` parts."""
+    size = 10.0 ** math.floor(math.log10(max(highest, 1e-9) / most))
+    return next(size * factor for factor in (1, 2, 5, 10) if highest <= most * size * factor)
 
 
 def _summed(ranges: Sequence[LiveRange], count: int) -> list[LiveRange]:
@@ -110,10 +128,10 @@ def _stack(entry: LiveRange, stacked: list[float], colour: str, step: float, sca
 
 def _axis(highest: float, scale: float, bottom: float) -> list[str]:
     parts = [_line(LEFT, bottom, LEFT + PLOT, bottom, INK)]
-    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10**6) if highest / 1024 / s <= 8)
-    for k in range(int(highest / 1024 // step) + 1):
+    step = _tick(highest / 1024, 8)
+    for k in range(int(highest / 1024 / step) + 1):
         y = bottom - k * step * 1024 * scale
-        parts += [_line(LEFT, y, LEFT + PLOT, y, PALE), _text(LEFT - 6, y + 4, f"{k * step:,} KiB", "end", 11)]
+        parts += [_line(LEFT, y, LEFT + PLOT, y, PALE), _text(LEFT - 6, y + 4, f"{k * step:,.4g} KiB", "end", 11)]
     return parts
 
 
@@ -154,14 +172,15 @@ def _latency(ops: Sequence[OpLatency], total: float, top: float) -> list[str]:
     step = PLOT / last
     parts = [_text(LEFT, top, f"Estimated latency per operator, {total:.2f} ms in all", size=15)]
     parts.append(_line(LEFT, bottom, LEFT + PLOT, bottom, INK))
-    for share in (0.25, 0.5, 0.75, 1.0):
-        y = bottom - share * longest * scale
-        parts += [_line(LEFT, y, LEFT + PLOT, y, PALE), _text(LEFT - 6, y + 4, f"{share * longest:.3g} ms", "end", 11)]
+    tick = _tick(longest, 5)
+    for k in range(1, int(longest / tick) + 1):
+        y = bottom - k * tick * scale
+        parts += [_line(LEFT, y, LEFT + PLOT, y, PALE), _text(LEFT - 6, y + 4, f"{k * tick:,.4g} ms", "end", 11)]
     for op in ops:
         colour = BOUNDS.get(op.bound, COLOURS[-1])
         x, height = LEFT + op.index * step, op.ms * scale
         parts.append(_rect(x, bottom - height, max(step * 0.9, 0.6), height, colour))
-    parts.append(_text(LEFT + PLOT / 2, bottom + 18, "operator", "middle"))
+    parts += _operators(last, step, bottom)
     seen = dict.fromkeys(op.bound for op in ops)
     names = {"weights": "streaming of weights", "overhead": "time per operator", "software": "not on the accelerator"}
-    return [*parts, *_legend([(BOUNDS.get(b, COLOURS[-1]), names.get(b, b)) for b in seen], bottom + 34)]
+    return [*parts, *_legend([(BOUNDS.get(b, COLOURS[-1]), names.get(b, b)) for b in seen], bottom + 54)]

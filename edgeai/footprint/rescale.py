@@ -6,7 +6,7 @@ import dataclasses
 from fractions import Fraction
 
 from edgeai.errors import InputError
-from edgeai.graph.types import Graph, Tensor
+from edgeai.graph.types import Graph, Op, Tensor
 
 MAX_IMGSZ = 4096
 MIN_ROWS = 64  # a flattened axis of fewer positions is taken for channels, not for a grid
@@ -36,23 +36,49 @@ def rescale(graph: Graph, imgsz: int) -> Graph:
         raise InputError(f"imgsz={imgsz} is not a size in pixels", f"pass 1 to {MAX_IMGSZ}")
     ratio = Fraction(imgsz, max(size))
     first = 2 if graph.format == "onnx" else 1
-    grids = _grids(graph, first)
-    tensors = tuple(t if t.is_constant else _scaled(t, ratio, first, grids) for t in graph.tensors)
-    return dataclasses.replace(graph, tensors=tensors)
+    grids, heads = _grids(graph, first)
+    tensors = [t if t.is_constant else _scaled(t, ratio, first, grids, heads) for t in graph.tensors]
+    for op in graph.ops:
+        order = _order(graph, op)
+        if order:
+            shape = tensors[op.inputs[0]].shape
+            result = tensors[op.outputs[0]]
+            tensors[op.outputs[0]] = dataclasses.replace(result, shape=tuple(shape[i] for i in order))
+    return dataclasses.replace(graph, tensors=tuple(tensors))
 
 
-def _grids(graph: Graph, first: int) -> frozenset[int]:
-    """Numbers of positions that an axis may have after flattening: grids of the feature maps, and sums of them."""
+def _order(graph: Graph, op: Op) -> tuple[int, ...]:
+    """The axes of a TFLite transposition in their new order; empty for other operators."""
+    if op.kind != "TRANSPOSE" or len(op.inputs) < 2 or not op.outputs:
+        return ()
+    data, rank = graph.tensors[op.inputs[1]].data, len(graph.tensors[op.inputs[0]].shape)
+    if data is None or len(data) != 4 * rank:
+        return ()
+    order = tuple(int.from_bytes(data[4 * i : 4 * i + 4], "little", signed=True) for i in range(rank))
+    same_rank = len(graph.tensors[op.outputs[0]].shape) == rank
+    return order if same_rank and sorted(order) == list(range(rank)) else ()
+
+
+def _grids(graph: Graph, first: int) -> tuple[frozenset[int], frozenset[int]]:
+    """Numbers of positions that an axis may have after flattening: of the feature maps and of sums of them; and those
+    of three maps, each half as wide as the one before, as the levels of a head are.
+    """
     sides = {t.shape[first] * t.shape[first + 1] for t in graph.tensors if len(t.shape) == 4 and not t.is_constant}
     single = sorted({s for s in sides if s >= 16}, reverse=True)[:64]
+    heads = {a + a // 4 + a // 16 for a in single if a // 4 in single and a // 16 in single}
     sums = {a + b for a in single for b in single} | {a + a // 4 + a // 16 for a in single}
-    return frozenset(single) | frozenset(sums)
+    return frozenset(single) | frozenset(sums), frozenset(heads) - frozenset(single)
 
 
-def _scaled(tensor: Tensor, ratio: Fraction, first: int, grids: frozenset[int]) -> Tensor:
+def _scaled(tensor: Tensor, ratio: Fraction, first: int, grids: frozenset[int], heads: frozenset[int]) -> Tensor:
     shape = list(tensor.shape)
-    flat = [i for i, d in enumerate(shape) if i and d >= MIN_ROWS and d in grids and (len(shape) < 4 or 1 in shape[1:])]
-    if len(shape) == 4 and not (shape[1] == 1 and flat):
+    joined = len(shape) == 4 and max(shape) in heads and max(shape) > 4 * sorted(shape)[2]
+    flat = [
+        i
+        for i, d in enumerate(shape)
+        if i and d >= MIN_ROWS and d in grids and (len(shape) < 4 or 1 in shape[1:] or (joined and d == max(shape)))
+    ]
+    if len(shape) == 4 and not joined and not (shape[1] == 1 and flat):
         for i in (first, first + 1):
             if shape[i] > 1 and i not in flat:
                 shape[i] = max(1, round(shape[i] * ratio))

@@ -20,10 +20,10 @@ class Table:
     `spread_weight` blends the two placements of edgeai.footprint.n6 (0: tight, 1: spread), `ram_scale` multiplies the
     result where it needs more than one pool. `filling_kib` > 0: where the live peak u exceeds one pool, all pools fill
     up as 1 - exp(-u / filling) of their capacity. `ram_low` and `ram_high`: the interval as multiples of the estimate.
-    `keeps_input`: the buffer of an input that is quantised first is not used for anything else; `copies_input`: the
-    first convolution reads a padded copy; `folds_constants`: outputs that follow from constants alone take no RAM;
-    `fused_activations`: activation functions are fused. `unpacked_share`: constants that are only dequantised are
-    stored as float32 (1) or as they are (0). `code_bytes` and `epoch_bytes` are flash of the code.
+    `keeps_input`: the buffer of an input that is quantised first is not used for anything else; `copies_input`: it
+    stays until the first convolution, which reads a padded copy; `folds_constants`: outputs that follow from constants
+    alone take no RAM; `fused_activations`: activation functions are fused. `unpacked_share`: constants that are only
+    dequantised are stored as float32 (1) or as they are (0). `code_bytes` and `epoch_bytes` are flash of the code.
     `source` says what the constants were fitted on.
     """
 

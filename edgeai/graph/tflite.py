@@ -31,6 +31,24 @@ FUSED_ACTIVATION |= dict.fromkeys((FULLY_CONNECTED, ADD, MUL, SUB), 0)
 STRIDES = {CONV_2D: (2, 1), DEPTHWISE: (2, 1), POOL_2D: (2, 1), TRANSPOSE_CONV: (2, 1), CONV_3D: (3, 2)}  # h, w
 DILATIONS = {CONV_2D: (5, 4), DEPTHWISE: (6, 5), CONV_3D: (7, 6)}
 
+# options of single operators: kind -> (name, field, code), absent ones are 0
+ATTRIBUTES: dict[str, tuple[tuple[str, int, str], ...]] = {
+    "SOFTMAX": (("beta", 0, "f"),),
+    "LEAKY_RELU": (("alpha", 0, "f"),),
+    "RESIZE_BILINEAR": (("align_corners", 2, "B"), ("half_pixel_centers", 3, "B")),
+    "RESIZE_NEAREST_NEIGHBOR": (("align_corners", 0, "B"), ("half_pixel_centers", 1, "B")),
+    "STRIDED_SLICE": (
+        ("begin_mask", 0, "i"), ("end_mask", 1, "i"), ("ellipsis_mask", 2, "i"), ("new_axis_mask", 3, "i"),
+        ("shrink_axis_mask", 4, "i"), ("offset", 5, "B"),
+    ),
+    "PACK": (("axis", 1, "i"),),
+    "UNPACK": (("axis", 1, "i"),),
+    "GATHER": (("axis", 0, "i"), ("batch_dims", 1, "i")),
+    "DEPTH_TO_SPACE": (("block_size", 0, "i"),),
+    "SPACE_TO_DEPTH": (("block_size", 0, "i"),),
+    "GELU": (("approximate", 0, "B"),),
+}  # fmt: skip
+
 
 def is_tflite(head: bytes) -> bool:
     """Whether the first bytes of a file are those of a TFLite file."""
@@ -283,6 +301,7 @@ def _operator(index: int, table: _Table, kinds: tuple[str, ...], tensors: int) -
         axis=options.scalar(0, "i") if union == CONCATENATION else 0,
         transpose_a=bool(options.scalar(0, "B")) if union == BATCH_MATMUL else False,
         transpose_b=bool(options.scalar(1, "B")) if union == BATCH_MATMUL else False,
+        attributes=tuple((n, options.scalar(field, c)) for n, field, c in ATTRIBUTES.get(kinds[code], ())),
     )
 
 

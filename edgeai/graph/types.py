@@ -116,6 +116,11 @@ class Op:
     axis: int = 0
     transpose_a: bool = False
     transpose_b: bool = False
+    attributes: tuple[tuple[str, float], ...] = ()
+
+    def attribute(self, name: str) -> float:
+        """One of the options that few operators have, by its name in TFLite's schema; 0 where it is absent."""
+        return next((value for key, value in self.attributes if key == name), 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,17 @@ from edgeai.artifacts import decode
 from edgeai.errors import InputError
 
 FILE = Path(__file__).resolve().parent / "data" / "latency.toml"
+PRIORS = FILE.with_name("priors.toml")
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
     """Time per unit of work, in nanoseconds: per MAC of each kind of convolution, per element of the rest.
 
-    `weight` is per byte of weights that is streamed, `op` per operator, `software` per element of an operator that the
-    accelerator does not run, `external` per byte of activations that lives in external RAM.
+    `output` is per number that a convolution or a matrix product writes: scaled, rounded and clipped to int8. `weight`
+    is per byte of weights that is streamed, `far` per MAC on top where the weights lie in external flash, `op` per
+    operator, `software` per element of an operator that the accelerator does not run (`bilinear` where it
+    interpolates), `external` per byte of activations that lives in external RAM.
     """
 
     conv: float
@@ -31,8 +34,11 @@ class Rates:
     move: float
     weight: float
     op: float
+    output: float = 0.0
     software: float = 0.0
     external: float = 0.0
+    far: float = 0.0
+    bilinear: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,8 @@ class LatencyTable:
     unit computes. `low` and `high` are the interval as multiples of the prediction. `min_mmac` and `max_mmac` is the
     range of the rows it was fitted on. `prior_weight` is what a fit charges for leaving the starting values: at 0.004 a
     constant that is off by a factor e costs as much as an error of 6 % in one row. `gpu_mac` and `gpu_op` are the rates
-    of the MP2's GPU.
+    of the MP2's GPU. `tied`: rates that a fit changes together, because its rows tell only one of them. A table with a
+    `factor` is the one before it, that many times slower: it has no fit of its own.
     """
 
     unit: str
@@ -59,6 +66,8 @@ class LatencyTable:
     gpu_mac: float = 0.0
     prior_weight: float = 0.004
     gpu_op: float = 0.0
+    factor: float = 0.0
+    tied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +78,13 @@ class LatencyTables:
 
 @cache
 def latency_tables() -> LatencyTables:
-    """The data file, checked."""
+    """The fitted constants, checked."""
     return decode(LatencyTables, tomllib.loads(FILE.read_text(encoding="utf-8")), FILE.name)
+
+
+def prior_tables() -> LatencyTables:
+    """What a fit starts from, in the same form."""
+    return decode(LatencyTables, tomllib.loads(PRIORS.read_text(encoding="utf-8")), PRIORS.name)
 
 
 def latency_table(unit: str, version: str = "") -> LatencyTable:

@@ -12,6 +12,7 @@ from edgeai.errors import InputError
 from edgeai.footprint.estimate import Limits, estimate_graph
 from edgeai.footprint.memory import target_of
 from edgeai.footprint.rescale import rescale
+from edgeai.footprint.weights import constants
 from edgeai.graph import load_graph
 from edgeai.graph.types import Graph
 from edgeai.latency.constants import LatencyTable, latency_table, latency_tables
@@ -28,13 +29,11 @@ def estimate_latency(graph: Graph, board: Board, version: str = "", external: in
 
     Raises InputError where no figures were published for the board's processor.
     """
-    target = target_of(board)
+    target = "mcu" if board.family == "STM32MP1" else target_of(board)
     unit = UNITS.get(target, SIMILAR_CORES.get(board.cpu.core, board.cpu.core))
-    if board.family == "STM32MP1":
-        unit = board.cpu.core
     table = latency_table(unit, version)
     scale = table.clock_mhz / board.cpu.clock_mhz if table.clock_mhz and board.cpu.clock_mhz else 1.0
-    times = op_times(graph, table, target, version or table.versions[0], scale)
+    times = op_times(graph, table, target, version or table.versions[0], scale, weights_are_far(graph, board))
     ms = sum(entry.ms for entry in times) + external * table.rates.external * EXTERNAL_READS * scale / 1e6
     low, high, notes = _interval(graph, table, times, board, external, scale)
     return LatencyEstimate(
@@ -50,6 +49,13 @@ def estimate_latency(graph: Graph, board: Board, version: str = "", external: in
         ),
         notes=tuple(notes),
     )
+
+
+def weights_are_far(graph: Graph, board: Board) -> bool:
+    """Whether the weights are more than the first flash pool holds: then they can only lie in an external one."""
+    flash = board.pools_for("weights", "flash")
+    found = constants(graph)
+    return bool(flash) and found.weights + found.biases > flash[0].size
 
 
 def _interval(
@@ -86,17 +92,24 @@ def _bound(times: Iterable[OpTime]) -> str:
 
 
 def assess(
-    path: Path, board: Board, version: str = "", limits: Limits | None = None, what_if: tuple[str, ...] = ()
+    path: Path,
+    board: Board,
+    version: str = "",
+    limits: Limits | None = None,
+    what_if: tuple[str, ...] = (),
+    others: tuple[tuple[str, Path], ...] = (),
 ) -> Footprint:
     """Memory and latency of a file on a board, checked against budgets, and the same of variants.
 
-    `what_if` holds changes such as `imgsz=192,256` or `granularity=per-tensor,per-channel`.
+    `what_if` holds changes such as `imgsz=192,256` or `granularity=per-tensor,per-channel`; `others` are files to set
+    beside this one, each with the name of its change.
     Raises InputError where the file is not sound or a change is not known.
     """
     graph = load_graph(path)
     whole = _assess(graph, path, board, version, limits or Limits())
-    variants = [pair for change in what_if for pair in _variants(graph, change)]
-    found = [_what_if(name, variant, path, board, version, limits or Limits()) for name, variant in variants]
+    variants = [(name, variant, path) for change in what_if for name, variant in _variants(graph, change)]
+    variants += [(name, load_graph(other), other) for name, other in others]
+    found = [_what_if(name, variant, origin, board, version, limits or Limits()) for name, variant, origin in variants]
     return dataclasses.replace(whole, what_if=tuple(found))
 
 
@@ -120,7 +133,8 @@ def _what_if(name: str, graph: Graph, path: Path, board: Board, version: str, li
     ram = found.memory.ram.point if found.memory else float(found.activations_bytes)
     weights = found.memory.weights.point if found.memory else float(found.weights_bytes)
     ms = found.latency.ms.point if found.latency else 0.0
-    return WhatIf(name, ram, weights, found.memory.external if found.memory else 0, ms, found.fits)
+    software = found.support.software_epochs if found.support else 0
+    return WhatIf(name, ram, weights, found.memory.external if found.memory else 0, ms, found.fits, software)
 
 
 def _variants(graph: Graph, change: str) -> list[tuple[str, Graph]]:
@@ -132,7 +146,7 @@ def _variants(graph: Graph, change: str) -> list[tuple[str, Graph]]:
         return [(f"imgsz={size}", rescale(graph, int(size))) for size in sizes]
     if key == "granularity" and values and set(values.split(",")) <= {"per-tensor", "per-channel"}:
         return [(f"granularity={value}", with_granularity(graph, value)) for value in values.split(",")]
-    hint = "known changes: imgsz=192,256,320 and granularity=per-tensor,per-channel; layouts need their own files"
+    hint = "known: imgsz=192,256,320, granularity=per-tensor,per-channel, layout=raw,split,concat, file=OTHER.tflite"
     raise InputError(f"--what-if {change}: not a known change", hint)
 
 

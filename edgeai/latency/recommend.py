@@ -18,9 +18,6 @@ from edgeai.latency.estimate import assess
 # limit: keyword spotting and activity recognition run on any board that holds them.
 INTERACTIVE_MS = 500.0
 HEAVY_MMAC = 100.0
-# Cortex-A7 int8 in TensorFlow Lite, two cores at 800 MHz: squeezenet 1.1 (349 MMAC) takes 224 ms and mobilenet v1 0.5
-# (149 MMAC) 165 ms in ST's table of X-LINUX-AI (stm32ai-modelzoo): about 1 MMAC per ms.
-MP1_MMAC_PER_MS = 1.0
 Verdict = Literal["recommended", "supported", "no"]
 ORDER = {"recommended": 0, "supported": 1, "no": 2}
 
@@ -45,7 +42,7 @@ def recommend(path: Path, boards: tuple[Board, ...] | None = None) -> Recommenda
 def _advice(path: Path, graph: Graph, board: Board) -> BoardAdvice:
     result = assess(path, board)
     mmac = sum(graph.macs(op) for op in graph.ops) / 1e6
-    ms = result.latency.ms.point if result.latency else mmac / MP1_MMAC_PER_MS if board.family == "STM32MP1" else 0.0
+    ms = result.latency.ms.point if result.latency else 0.0
     verdict, reason = _verdict(board, result, mmac, ms)
     ram = result.memory.ram.point if result.memory else float(result.activations_bytes)
     flash = result.memory.weights.point if result.memory else float(result.weights_bytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from edgeai.footprint.rescale import rescale
 from edgeai.footprint.tables import tables
 from edgeai.graph import load_graph
 from edgeai.graph.types import Graph
-from edgeai.latency.constants import LatencyTable, latency_tables
-from edgeai.latency.estimate import estimate_latency, with_granularity
-from edgeai.latency.fit import Sample, fit
+from edgeai.latency.constants import LatencyTable, latency_tables, prior_tables
+from edgeai.latency.estimate import estimate_latency, weights_are_far, with_granularity
+from edgeai.latency.fit import Sample, as_toml, fit, sample, scaled
 
-BOARDS = {"n6": "STM32N6570-DK", "mp2": "STM32MP257F-EV1", "mcu": "STM32H747I-DISCO"}
+BOARDS = {
+    "n6": "STM32N6570-DK", "mp2": "STM32MP257F-EV1", "mp1": "STM32MP157F-DK2", "mcu": "STM32H747I-DISCO"
+}  # fmt: skip
 OTHER_BOARDS = {"B-U585I-IOT02A": "B-U585I-IOT02A"}
 KIB = 1024
 NOTHING = Plan((), (), 0)
@@ -40,18 +43,23 @@ def validate(published: Path) -> EstimatorReport:
     keys = sorted({(r.target, r.quantity, r.version, r.split) for r in found})
     groups = [[r for r in found if (r.target, r.quantity, r.version, r.split) == key and r.used] for key in keys]
     merged = [[r for r in found if (r.target, r.quantity, r.split) == key and r.used] for key in _pairs(found)]
-    exact = [[r for r in group if r.match == "exact"] for group in groups if group and group[0].split == "report"]
+    exact = [(_exact(group), "") for group in groups] + [(_exact(group), "all") for group in merged]
     return EstimatorReport(
         tables=(tables().version, latency_tables().version),
         errors=tuple(_error(group) for group in groups if group)
         + tuple(_error(g, "all") for g in merged if g)
-        + tuple(dataclasses.replace(_error(g), split="report, exact file") for g in exact if g),
+        + tuple(dataclasses.replace(_error(g, version), split="report, exact file") for g, version in exact if g),
         rows=tuple(found),
     )
 
 
 def _pairs(rows: Iterable[EstimateRow]) -> list[tuple[str, str, str]]:
     return sorted({(r.target, r.quantity, r.split) for r in rows})
+
+
+def _exact(rows: Sequence[EstimateRow]) -> list[EstimateRow]:
+    """Those of the reporting split whose file is certainly the measured one."""
+    return [r for r in rows if r.split == "report" and r.match == "exact"]
 
 
 def _error(rows: Sequence[EstimateRow], version: str = "") -> EstimateError:
@@ -76,7 +84,7 @@ def estimated(golden: GoldenRow) -> list[EstimateRow]:
     """One row for each published value of a golden row: RAM, weights, latency."""
     board, graph = board_of(golden), network(golden)
     found = []
-    if golden.target != "mp2":
+    if golden.target not in ("mp1", "mp2"):
         try:
             memory = estimate_memory(graph, board, golden.version, NOTHING)
         except InputError:
@@ -148,22 +156,39 @@ def _usable(caveat: str, quantity: str) -> bool:
     return bool(parts) and not any(quantity.startswith(name) for names in parts for name in names)
 
 
-def refit(published: Path) -> tuple[LatencyTable, ...]:
-    """The latency tables fitted anew to the fit split, in the order of the data file. Minutes."""
+HEAD = """Constants of the latency model, nanoseconds per unit of work: priors.toml, its rates fitted to the fit split.
+Written by `edgeai validate-estimators --published DIR --refit`; do not edit."""
+
+
+def refit(published: Path) -> str:
+    """The text of latency.toml, fitted anew from priors.toml on the fit split. About half a minute."""
     rows = [g for g in golden_rows(published) if g.latency_ms and g.split == "fit" and _usable(g.caveat, "latency")]
-    graphs = {golden.row: network(golden) for golden in rows}
-    found = []
-    for table in latency_tables().table:
-        majors = {version.split(".")[0] for version in table.versions}
-        samples: list[Sample] = [
-            (golden, graphs[golden.row], 1.0)
+    priors = prior_tables()
+    found: list[LatencyTable] = []
+    for i, table in enumerate(priors.table):
+        if table.factor:
+            found.append(scaled(table, found[-1]))
+            continue
+        followers = itertools.takewhile(lambda t: t.factor, priors.table[i + 1 :])
+        factors = {_major(v): t.factor or 1.0 for t in (table, *followers) for v in t.versions}
+        samples = [
+            _sample(golden, table, factors[_major(golden.version)])
             for golden in rows
-            if golden.version.split(".")[0] in majors and _unit(golden) == table.unit
+            if _unit(golden) == table.unit and _major(golden.version) in factors
         ]
-        target = "mcu" if table.unit.startswith("Cortex") else table.unit
-        found.append(fit(table, target, samples) if samples else table)
-    return tuple(found)
+        found.append(fit(table, samples) if samples else table)
+    return as_toml(dataclasses.replace(priors, table=tuple(found)), HEAD)
+
+
+def _sample(golden: GoldenRow, table: LatencyTable, factor: float) -> Sample:
+    graph = network(golden)
+    target = "mcu" if table.unit.startswith("Cortex") else table.unit
+    return sample(graph, golden, table, target, factor, weights_are_far(graph, board_of(golden)))
+
+
+def _major(version: str) -> str:
+    return version.split(".", maxsplit=1)[0]
 
 
 def _unit(golden: GoldenRow) -> str:
-    return golden.target if golden.target != "mcu" else board_of(golden).cpu.core
+    return golden.target if golden.target in ("n6", "mp2") else board_of(golden).cpu.core

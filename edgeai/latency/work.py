@@ -12,7 +12,9 @@ from edgeai.graph.types import Graph, Op, Tensor
 
 IMAGE_CHANNELS = 4  # a convolution over at most so many channels uses a fraction of the multipliers
 
-WorkKind = Literal["conv", "pointwise", "first", "depthwise", "dense", "activation", "element", "move", "none"]
+WorkKind = Literal[
+    "conv", "pointwise", "first", "depthwise", "dense", "activation", "element", "move", "bilinear", "none"
+]  # fmt: skip
 
 ACTIVATION = frozenset({"LOGISTIC", "SOFTMAX", "TANH", "HARD_SWISH", "ELU", "GELU", "EXP"})
 ACTIVATION |= {"Sigmoid", "Softmax", "Tanh"}
@@ -21,14 +23,15 @@ ELEMENT = frozenset(
 ) | {"Add", "Sub", "Mul", "Div", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean", "RELU", "RELU6", "Relu"}
 MOVE = frozenset(
     {"CONCATENATION", "TRANSPOSE", "STRIDED_SLICE", "SLICE", "SPLIT", "SPLIT_V", "RESIZE_NEAREST_NEIGHBOR", "PAD"}
-) | {"RESIZE_BILINEAR", "GATHER", "PACK", "TILE", "Concat", "Transpose", "Slice", "Split", "Resize", "Pad", "Gather"}
+) | {"GATHER", "PACK", "TILE", "Concat", "Transpose", "Slice", "Split", "Resize", "Pad", "Gather"}
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """One operator. `amount` counts MACs for convolutions and matrix products, elements of the output for the rest.
 
-    `weights` in bytes; `traffic` bytes of activations read and written; `where` the unit that runs it.
+    `outputs`: numbers that a convolution or product writes, 0 for the rest; `weights` in bytes; `where` the unit that
+    runs it. `count` operators are added up in it.
     """
 
     op: Op
@@ -36,8 +39,9 @@ class Work:
     amount: int
     macs: int
     weights: int
-    traffic: int
+    outputs: int
     where: Placement
+    count: int = 1
 
 
 def works(graph: Graph, target: str, version: str) -> tuple[Work, ...]:
@@ -47,14 +51,12 @@ def works(graph: Graph, target: str, version: str) -> tuple[Work, ...]:
 
 
 def _work(graph: Graph, op: Op, where: Placement) -> Work:
-    activations = [t for t in dict.fromkeys((*op.inputs, *op.outputs)) if t >= 0 and not graph.tensors[t].is_constant]
-    traffic = sum(graph.tensors[t].nbytes for t in activations)
     macs = graph.macs(op)
     weights, bias = graph.weights(op), graph.bias(op)
     stored = (weights.nbytes if weights is not None else 0) + (bias.nbytes if bias is not None else 0)
     elements = sum(graph.tensors[t].elements for t in op.outputs)
     kind = kind_of(graph, op, macs)
-    return Work(op, kind, macs if macs else elements, macs, stored, traffic, where)
+    return Work(op, kind, macs or elements, macs, stored, elements if macs else 0, where)
 
 
 def kind_of(graph: Graph, op: Op, macs: int) -> WorkKind:
@@ -66,6 +68,8 @@ def kind_of(graph: Graph, op: Op, macs: int) -> WorkKind:
         return "activation"
     if op.kind in ELEMENT:
         return "element"
+    if op.kind == "RESIZE_BILINEAR":
+        return "bilinear"
     return "move" if op.kind in MOVE else "none"
 
 

@@ -44,6 +44,46 @@ def test_tables_and_picture(kit: Path, capsys: pytest.CaptureFixture[str], tmp_p
     assert call(capsys, "footprint", kit / SEG256, "--board", "stm32n6", "--plot", tmp_path / "p.gif")[0] == 2
 
 
+def test_what_if(
+    kit: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = ("footprint", kit / SEG256, "--board", "stm32n6")
+    other = kit / "tflite" / "yolov8n_256_quant_pc_uf_od_coco-person.tflite"
+    code, out, _ = call(capsys, *base, "--what-if", "granularity", "--what-if", f"file={other}")
+    table = out[out.index("what if") :].splitlines()
+    assert code == 0 and [line.split("  ")[0] for line in table[2:5]] == [
+        "as it is", "granularity=per-tensor", "granularity=per-channel",
+    ]  # fmt: skip
+    assert "coco-person" in table[5] and max(map(len, table)) <= 80
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call(capsys, *base, "--what-if", "layout")
+    assert code == 2 and "needs the checkpoint" in err and "--source" in err
+    code, _, err = call(capsys, *base, "--what-if", "layout=round")
+    assert code == 2 and "no layout 'round'" in err
+    source = ("--source", kit / "weights" / "yolov5n-seg.onnx")
+    code, _, err = call(capsys, *base, "--what-if", "layout", *source)
+    assert code == 2 and "one head layout" in err
+    code, _, err = call(capsys, *base, "--what-if", f"file={tmp_path / 'none.tflite'}")
+    assert code == 2 and "none.tflite" in err
+
+
+@pytest.mark.slow
+def test_layouts_come_from_the_checkpoint(
+    kit: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One layout of the checkpoint, made with two images: the file of `edgeai quantize` has the same figures."""
+    monkeypatch.chdir(tmp_path)
+    images = tmp_path / "images"
+    images.mkdir()
+    for picture in sorted((kit / "coco" / "calibration" / "images").iterdir())[:2]:
+        (images / picture.name).write_bytes(picture.read_bytes())
+    given = ("--source", kit / "weights" / "yolov8n-seg.pt", "--calibration", images, "--json")
+    code, out, _ = call(capsys, "footprint", kit / SEG256, "--board", "stm32n6", "--what-if", "layout=raw", *given)
+    (raw,) = json.loads(out)["what_if"]
+    assert code == 0 and raw["change"] == "layout=raw"
+    assert raw["software"] < json.loads(out)["support"]["software_epochs"]
+
+
 def test_json_holds_the_intervals(kit: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = call(capsys, "footprint", kit / SEG256, "--board", "stm32n6", "--core", "3.0.0", "--json")
     body = json.loads(out)

@@ -11,11 +11,13 @@ from edgeai.artifacts import EstimatorReport, Footprint, from_json, to_json
 from edgeai.board import load_board
 from edgeai.errors import InputError
 from edgeai.footprint.estimate import Limits
-from edgeai.latency.constants import latency_tables
-from edgeai.latency.estimate import assess
-from edgeai.latency.fit import fit, predict
+from edgeai.graph import load_graph
+from edgeai.latency.constants import FILE, latency_tables, prior_tables
+from edgeai.latency.estimate import assess, estimate_latency, weights_are_far
+from edgeai.latency.fit import fit, predict, sample
+from edgeai.latency.model import op_times
 from edgeai.latency.recommend import recommend
-from edgeai.latency.validate import estimated, golden_rows, network, validate
+from edgeai.latency.validate import estimated, golden_rows, network, refit, validate
 
 SEG = "tflite/yolov8n_256_quant_pc_ii_seg_coco-st.tflite"
 
@@ -49,6 +51,10 @@ def test_variants(kit: Path) -> None:
     for wrong in ("imgsz=big", "colour=red", "imgsz="):
         with pytest.raises(InputError, match="--what-if"):
             assess(kit / SEG, load_board("stm32n6"), what_if=(wrong,))
+    other = kit / "tflite" / "yolov8n_320_quant_pc_ii_seg_coco-st.tflite"
+    scaled, real = assess(kit / SEG, load_board("stm32n6"), what_if=("imgsz=320",), others=(("real", other),)).what_if
+    assert (scaled.ram, scaled.software) == (real.ram, real.software)
+    assert scaled.ms == pytest.approx(real.ms, rel=0.01)
 
 
 def test_clock_scales_the_cpu(kit: Path) -> None:
@@ -85,6 +91,15 @@ def test_error_table(kit: Path) -> None:
     latency = errors("n6", "latency", ("3", "4"))
     assert sum(latency) / len(latency) <= 0.08
     assert errors("mcu", "weights", ("7", "8", "10", "3", "4"))[-1] <= 0.005
+    for target, name, bar in (
+        ("mcu", "latency", 0.15),
+        ("mp2", "latency ms, per-tensor", 0.2),
+        ("mp1", "latency", 0.15),
+    ):
+        found = errors(target, name, ("3", "4", "5", "6", "7", "8", "10"))
+        assert len(found) >= 2 and sum(found) / len(found) <= bar, target
+    inside = [r.low <= r.published <= r.high for r in exact if r.quantity.startswith(("RAM", "latency"))]
+    assert sum(inside) >= 0.9 * len(inside)
     assert from_json(EstimatorReport, to_json(report)) == report
 
 
@@ -96,17 +111,47 @@ def test_split_is_by_family(kit: Path) -> None:
     assert all(len(found) == 1 for found in splits.values()) and {"fit", "report"} <= set().union(*splits.values())
 
 
-def test_fit_improves_on_a_wrong_table(kit: Path) -> None:
-    rows = [r for r in golden_rows(kit / "published") if r.model == "yamnet_256_64x96_tl_int8" and r.target == "mcu"]
-    table = next(t for t in latency_tables().table if t.unit == "Cortex-M33")
-    wrong = dataclasses.replace(table, rates=dataclasses.replace(table.rates, pointwise=table.rates.pointwise * 3))
-    samples = [(row, network(row), 1.0) for row in rows]
+def test_refit_writes_the_committed_constants(kit: Path) -> None:
+    """From the priors and the fit split alone come the bytes of the data file."""
+    assert refit(kit / "published") == FILE.read_text(encoding="utf-8")
 
-    def miss(which: object) -> float:
-        assert isinstance(which, type(table))
-        return sum(abs(predict(g, which, "mcu", r.version, s) - (r.latency_ms or 0)) for r, g, s in samples)
 
-    assert miss(fit(wrong, "mcu", samples)) < 0.5 * miss(wrong)
+def test_fitted_tables_differ_from_the_priors_in_rates_only() -> None:
+    pairs = list(zip(prior_tables().table, latency_tables().table, strict=True))
+    for prior, fitted in pairs:
+        same = dataclasses.replace(fitted, rates=prior.rates, gpu_mac=prior.gpu_mac, gpu_op=prior.gpu_op)
+        assert same == prior
+    assert any(prior.rates != fitted.rates for prior, fitted in pairs)
+
+
+def test_fit_finds_the_rate_of_made_up_times(kit: Path) -> None:
+    """Times computed with one rate trebled: a fit that starts without that knowledge comes back to them."""
+    prior = next(t for t in prior_tables().table if t.unit == "Cortex-M33")
+    truth = dataclasses.replace(prior, rates=dataclasses.replace(prior.rates, pointwise=3 * prior.rates.pointwise))
+    rows = {r.model: r for r in golden_rows(kit / "published") if r.target == "mcu" and r.version[:2] == "8."}
+    samples = [sample(network(row), row, prior, "mcu", 1.0, False) for row in rows.values()]
+    samples = [dataclasses.replace(s, published_ms=predict(s, truth)) for s in samples]
+    found = fit(dataclasses.replace(prior, prior_weight=1e-6), samples)
+    assert found.rates.pointwise == pytest.approx(truth.rates.pointwise, rel=0.1)
+
+
+def test_summed_operators_take_the_time_of_all(kit: Path) -> None:
+    """What a fit sums by kind is what `estimate_latency` adds up."""
+    rows = golden_rows(kit / "published")
+    row = next(r for r in rows if r.model == "mobilenet_v2_0.35_224_fft_int8" and r.target == "mcu")
+    table = next(t for t in latency_tables().table if t.unit == "Cortex-M7" and row.version in t.versions)
+    graph = network(row)
+    short = predict(sample(graph, row, table, "mcu", 1.0, False), table)
+    assert short == pytest.approx(sum(entry.ms for entry in op_times(graph, table, "mcu", row.version)))
+
+
+def test_weights_in_external_flash_cost_time(kit: Path) -> None:
+    board = load_board("stm32h747")
+    graph = load_graph(kit / SEG)
+    pools = tuple(dataclasses.replace(p, size_kib=8192) if p.name == "flash" else p for p in board.pools)
+    roomy = dataclasses.replace(board, pools=pools)
+    assert weights_are_far(graph, board) and not weights_are_far(graph, roomy)
+    assert estimate_latency(graph, board).ms.point > 1.5 * estimate_latency(graph, roomy).ms.point
 
 
 def test_tables_that_are_not_there(tmp_path: Path) -> None:
