@@ -1,4 +1,4 @@
-"""Accuracy under a protocol, and the verdict on it."""
+"""Accuracy under a protocol, and how sure a difference of two such figures is."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class EvalProtocol:
     max_detections: int
     multi_label: bool
     metric_tool: str
+    augmentation: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,33 @@ class ClassMetric:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassMatches:
+    """Detections and objects of one category over a data set, as AP needs them.
+
+    `detections`: base64 of little-endian uint32, by descending score: image << 20 | ignored << 10 | hit, where `hit`
+    and `ignored` have a bit for each IoU 0.50, 0.55 ... 0.95 (lowest first). `objects`: base64 of uint32, the image of
+    every object. Images count from 0 in the order of the data set.
+    """
+
+    category: str
+    detections: str
+    objects: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """What AP of one metric (`box_ap`, `mask_ap`) was computed from, image by image."""
+
+    metric: str
+    num_images: int
+    images_sha256: str
+    annotations_sha256: str
+    classes: tuple[ClassMatches, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EvalResult:
-    """Accuracy of one model under one protocol."""
+    """Accuracy of one model under one protocol. `matches`, of AP, lets intervals be computed; older results lack it."""
 
     model: FileRef
     name: str
@@ -55,6 +81,7 @@ class EvalResult:
     per_class: tuple[ClassMetric, ...]
     detections: int
     provenance: Provenance
+    matches: tuple[Matches, ...] = ()
 
     def metric(self, name: str) -> float:
         """The value of a metric; raises InputError where the result does not hold it."""
@@ -66,22 +93,21 @@ class EvalResult:
 
 
 @dataclass(frozen=True, slots=True)
-class GateCheck:
-    """One figure held against one limit. All values in the metric's own unit."""
+class DropInterval:
+    """The drop of a metric in points (baseline - candidate) with its paired-bootstrap interval over images.
 
-    name: str
+    `low` and `high` enclose the drop with probability `confidence`; `over` is the share of resamples whose drop is
+    above `limit` points.
+    """
+
+    metric: str
     baseline: float
     candidate: float
     drop: float
-    limit: float
-    passed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class GateVerdict:
-    passed: bool
-    baseline: str
-    candidate: str
-    checks: tuple[GateCheck, ...]
-    protocol: EvalProtocol
-    provenance: Provenance
+    low: float
+    high: float
+    confidence: float
+    resamples: int
+    seed: int
+    limit: float = 0.0
+    over: float = 0.0

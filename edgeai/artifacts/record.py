@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeai.artifacts.accuracy import EvalResult, GateVerdict
+from edgeai.artifacts.accuracy import EvalResult
 from edgeai.artifacts.base import FileRef, Provenance
 from edgeai.artifacts.estimate import Footprint
 from edgeai.artifacts.model import QuantizedModel
+from edgeai.artifacts.verdict import GateVerdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,115 @@
+"""The network on the host: inputs in the model's own quantization, and every tensor LiteRT computes from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeai.errors import InputError, ToolError, need
+from edgeai.graph import load_graph
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class HostTensor:
+    """One tensor over all samples, [N, …] in the file's own type; `operator` computed it as number `index`."""
+
+    index: int
+    operator: str
+    name: str
+    values: NDArray[Any]
+    scale: float
+    zero_point: int
+
+
+def quantized_inputs(model: Path, images: Sequence[Path]) -> NDArray[Any]:
+    """The images as the model's input takes them, [N, S, S, 3] of its own type. Raises InputError for other inputs."""
+    import numpy as np
+
+    from edgeai.evaluate.backends.litert import tflite_contract
+    from edgeai.quantize.calibration import batches
+
+    graph = load_graph(model)
+    contract = tflite_contract(graph, model)
+    if len(graph.inputs) != 1:
+        raise InputError(f"{model.name} has {len(graph.inputs)} inputs", "pass --inputs FILE.npy for a model of one")
+    tensor = graph.tensors[graph.inputs[0]]
+    stack = np.concatenate(list(batches(tuple(images), contract)))
+    if not tensor.quantized:
+        return stack
+    limits = np.iinfo(np.dtype(tensor.dtype))
+    steps = np.rint(stack / np.float32(tensor.scale)) + tensor.zero_point
+    found: NDArray[Any] = np.clip(steps, limits.min, limits.max).astype(tensor.dtype)
+    return found
+
+
+def check_inputs(model: Path, values: NDArray[Any], name: str) -> None:
+    """Raises InputError where an array is not a batch of the model's input."""
+    graph = load_graph(model)
+    tensor = graph.tensors[graph.inputs[0]]
+    wanted = tuple(tensor.shape[1:])
+    if values.ndim < 1 or not len(values) or tuple(values.shape[1:]) != wanted or str(values.dtype) != tensor.dtype:
+        raise InputError(
+            f"{name} is {values.dtype}{list(values.shape)}, the input of {model.name} is {tensor.dtype} [N, "
+            + ", ".join(map(str, wanted)) + "]",
+            "pass a batch in the model's own quantization",
+        )  # fmt: skip
+
+
+def host_outputs(model: Path, inputs: NDArray[np.generic]) -> tuple[HostTensor, ...]:
+    """The model's outputs on the host, in their order in the file."""
+    graph = load_graph(model)
+    by_name = {tensor.name: tensor for tensor in host_tensors(model, inputs, outputs_only=True)}
+    return tuple(by_name[graph.tensors[index].name] for index in graph.outputs)
+
+
+def host_tensors(model: Path, inputs: NDArray[np.generic], outputs_only: bool = False) -> tuple[HostTensor, ...]:
+    """Every activation in the order of the operators, by LiteRT's plain kernels: the same bytes on every machine."""
+    import numpy as np
+
+    graph = load_graph(model)
+    interpreter = _interpreter(model)
+    wanted = [
+        (op.index, op.kind, graph.tensors[t])
+        for op in graph.ops
+        for t in op.outputs
+        if t >= 0 and (not outputs_only or t in graph.outputs)
+    ]
+    gathered: list[list[NDArray[Any]]] = [[] for _ in wanted]
+    for sample in inputs:
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], sample[None])
+        interpreter.invoke()
+        for values, (_, _, tensor) in zip(gathered, wanted, strict=True):
+            values.append(np.array(interpreter.get_tensor(tensor.index)))
+    return tuple(
+        HostTensor(index, kind, tensor.name, np.concatenate(values), tensor.scale, tensor.zero_point)
+        for values, (index, kind, tensor) in zip(gathered, wanted, strict=True)
+        if values and values[0].ndim
+    )
+
+
+def _interpreter(model: Path) -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    except ImportError:
+        raise need("ai-edge-litert", "convert") from None
+    try:
+        made = Interpreter(
+            model_path=str(model),
+            experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+            experimental_preserve_all_tensors=True,
+        )
+        made.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        raise ToolError(f"LiteRT cannot run {model.name}: {' '.join(str(error).split())[:160]}") from None
+    return made
+
+
+def plain(tensors: Sequence[HostTensor]) -> Iterator[tuple[str, NDArray[Any]]]:
+    for tensor in tensors:
+        yield tensor.name, tensor.values
