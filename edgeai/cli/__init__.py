@@ -24,12 +24,26 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("export", "Export a model to ONNX with a chosen head layout."),
     "quantize": ("quantize", "Make an int8 TFLite file and audit it."),
     "inspect": ("inspect", "Say what a TFLite or ONNX file really is."),
+    "debug": ("debug", "Name the layer where an int8 file loses accuracy."),
+    "requantize": ("requantize", "Make the per-tensor file that an STM32MP2 really runs."),
     "evaluate": ("evaluate", "Measure box and mask AP on a COCO-format set."),
     "footprint": ("footprint", "Say whether a model fits a board, and how fast it will be."),
+    "compile": ("compile", "Compile for a board with ST Edge AI Core."),
+    "validate": ("validate", "Run a compiled model on the board under ST's validation."),
+    "bench": ("bench", "Measure a model on a board, or on an emulated one."),
+    "blob": ("blob", "Write a model as the bench firmware runs it."),
     "recommend": ("recommend", "Say which boards suit a model."),
+    "doctor": ("doctor", "Say which tools are there and how to get the others."),
     "boards": ("boards", "Show the board profiles."),
     "validate-estimators": ("validate_estimators", "Compare the estimators with published figures."),
-    "gate": ("gate", "Fail when accuracy dropped too far."),
+    "sweep": ("sweep", "Combine models, sizes, layouts and boards in one table."),
+    "postprocess": ("postprocess", "Write the C post-processing of a model."),
+    "gate": ("gate", "Fail when accuracy, memory or latency got worse than allowed."),
+    "predict": ("predict", "Draw what a model finds in images, a video or a camera."),
+    "card": ("card", "Write a model card."),
+    "report": ("report", "Write an HTML report of a run."),
+    "licences": ("licences", "Say which licences apply, and where they clash."),
+    "completion": ("completion", "Print the completion script of a shell."),
 }
 
 
@@ -61,7 +75,11 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, "--version", prog_name="edgeai")
 @click.option("--debug", is_flag=True, help="Show a traceback when something fails.")
 @click.pass_context
@@ -73,8 +91,14 @@ def cli(ctx: click.Context, debug: bool) -> None:
     edgeai quantize best.pt --per-channel     an int8 TFLite file, audited
     edgeai footprint model.tflite --board stm32n6
     edgeai gate --baseline fp32.json --candidate int8.json --max-drop 1.0
+
+    Without a command: where this folder stands, and what to do next.
     """
     ctx.obj = {"debug": debug}
+    if ctx.invoked_subcommand is None:
+        from edgeai.cli.status import status
+
+        click.echo(status())
 
 
 def main(args: list[str] | None = None) -> None:

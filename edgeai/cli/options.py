@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -12,10 +12,13 @@ from edgeai.artifacts import Granularity, Layout
 from edgeai.cli.listener import TerminalListener
 from edgeai.errors import InputError
 from edgeai.models.bundled import bundled_model
-from edgeai.project import Project
+from edgeai.project import Project, load_project
 from edgeai.quantize.calibration import CalibrationSource, open_calibration
 from edgeai.quantize.ptq import InputType, OutputType
 from edgeai.stages import Recipe, Stages
+
+if TYPE_CHECKING:
+    from edgeai.report.dossier import Dossier
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -95,6 +98,16 @@ def calibration_set(project: Project, given: Path | None, limit: int | None, see
         limit or settings.limit,
         settings.seed if seed is None else seed,
     )
+
+
+def dossier_of(target: Path | None, extra: Sequence[Path] = ()) -> Dossier:
+    """The run or model of the command line, else the latest run of the project with its latest sweep."""
+    from edgeai.report.dossier import latest_run, latest_sweep, open_dossier
+
+    if target is not None:
+        return open_dossier(target, extra)
+    runs = load_project().runs
+    return open_dossier(latest_run(runs), (*extra, *latest_sweep(runs)))
 
 
 def project_file(project: Project) -> Path:

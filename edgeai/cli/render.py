@@ -47,6 +47,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
     return "\n".join([render(lines[0]), rule, *[render(line) for line in lines[1:]]])
 
 
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; what would end a cell is escaped."""
+    lines = [list(header), ["---"] * len(header), *[list(row) for row in rows]]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines) + "\n"
+
+
 def facts(pairs: Sequence[tuple[str, str]]) -> str:
     """`name  value` lines with the values aligned."""
     left = max((width(name) for name, _ in pairs), default=0)

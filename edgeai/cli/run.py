@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from edgeai.cli.options import (
     quantize_options,
     recipe,
 )
-from edgeai.cli.render import kib, shorten, table, width
+from edgeai.cli.render import kib, markdown_table, shorten, table, width
 from edgeai.files import write_text
 from edgeai.project import load_project
 from edgeai.stages import Recipe, Stages, deliver
@@ -91,7 +90,7 @@ def command(
     stages = Stages(project.cache, TerminalListener())
     finished = run(stages, source, _variants(one) if everything else [one], photos, dataset, targets, limits, compare)
     folder = out or project.runs / source.stem
-    for path in finished.files:
+    for path in (*finished.files, finished.reference):
         deliver(path, folder / path.name)
     _write(finished.record, folder)
     if markdown is not None:
@@ -223,6 +222,4 @@ def _verdicts(record: RunRecord) -> list[str]:
 
 def as_markdown(record: RunRecord) -> str:
     """The closing table in Markdown."""
-    header = (*ACCURACY, *MEMORY)
-    lines: Sequence[Sequence[str]] = [header, ["---"] * len(header), *rows(record)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return markdown_table((*ACCURACY, *MEMORY), rows(record))

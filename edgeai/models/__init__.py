@@ -75,4 +75,4 @@ def require_torch() -> None:
     try:
         import torch  # noqa: F401
     except ImportError:
-        raise need("torch", "train") from None
+        raise need("torch", "convert") from None
