@@ -6,7 +6,7 @@ KIT ?= $(or $(EDGEAI_KIT),../shared/kit)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint results bench clean
+.PHONY: demo test lint results bench firmware clean emulated-mp2
 
 # Without MODEL the bundled network on pictures made on the spot: no network, no data needed.
 demo: $(STAMP)
@@ -50,10 +50,18 @@ results: $(STAMP)
 	(echo '```'; cat runs/results/all_errors.txt; echo '```') > runs/results/all_errors.md
 	$(BIN)/python docs/splice.py docs/estimators.md errors runs/results/all_errors.md
 
+# Kernel and busybox of the emulated MP2 board, from Debian's arm64 packages (22 MB) into the user's cache.
+emulated-mp2:
+	firmware_stubs/mp2/fetch.sh
+
 bench: $(STAMP)
 	$(BIN)/python tests/bench/bench_quantize.py
 	$(BIN)/python tests/bench/bench_postprocess.py
 	$(BIN)/python tests/bench/bench_planner.py
+
+# The bench firmware of the emulated board, from its sources; needs arm-none-eabi-gcc and newlib.
+firmware:
+	$(MAKE) -C firmware_stubs prebuilt
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
