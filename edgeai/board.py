@@ -116,6 +116,15 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Emulator:
+    """What stands in for the board on this computer: QEMU with a Cortex-M55 (`m55`) or a Cortex-A35 Linux (`linux`).
+    Its timings are instruction ticks."""
+
+    kind: Literal["m55", "linux"]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Board:
     """One board. `file` is the profile it was read from. Pools stand in the order in which they are filled."""
 
@@ -128,6 +137,7 @@ class Board:
     file: FileRef = field(metadata={"internal": True})
     aliases: tuple[str, ...] = ()
     accelerator: Accelerator | None = None
+    emulator: Emulator | None = None
     reserve: Reserve = Reserve()
     budget: Budget = Budget()
     notes: tuple[str, ...] = ()
@@ -144,7 +154,7 @@ def load_board(name: str) -> Board:
     """The profile of a board, by name, alias or path. Raises InputError, naming the nearest boards."""
     if name.lower().endswith(".toml"):
         return read_board(Path(name))
-    boards = all_boards()
+    boards = all_boards(emulated=True)
     for board in boards:
         if name.lower() in (known.lower() for known in (board.name, *board.aliases)):
             return board
@@ -154,12 +164,12 @@ def load_board(name: str) -> Board:
     raise InputError(f"no board {name!r}", f"{'did you mean' if near else 'known boards are'} {', '.join(offered)}?")
 
 
-def all_boards() -> tuple[Board, ...]:
-    """Every known board; of those with one name the user's own comes first."""
+def all_boards(emulated: bool = False) -> tuple[Board, ...]:
+    """Every known board, with the emulated ones where asked; of those with one name the user's own comes first."""
     found: list[Board] = []
     for folder in _folders():
         found += [read_board(path) for path in sorted(folder.glob("*.toml"))]
-    return tuple(found)
+    return tuple(board for board in found if emulated or board.emulator is None)
 
 
 def _folders() -> list[Path]:

@@ -27,6 +27,11 @@ class Progress:
         self.done += count
         self._show()
 
+    def report(self, done: int, total: int) -> None:
+        """How far a step is that counts by itself."""
+        self.total = total
+        self.advance(done - self.done)
+
     def close(self, note: str = "") -> None:
         """End the step with its time and a note."""
         if not self._open:

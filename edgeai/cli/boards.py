@@ -34,7 +34,7 @@ def command(board: str | None, as_schema: bool, as_json: bool) -> None:
         found = load_board(board)
         click.echo(to_json(found) if as_json else show(board), nl=not as_json)
         return
-    boards = all_boards()
+    boards = all_boards(emulated=True)
     if as_json:
         click.echo("[" + ",\n".join(to_json(entry).rstrip() for entry in boards) + "]")
         return

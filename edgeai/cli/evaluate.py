@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edgeai.artifacts import EvalResult, to_json
+from edgeai.artifacts import EvalResult, Fact, to_json
 from edgeai.cli.options import evaluation_set, model_path, project_file
 from edgeai.cli.render import facts, shorten, table, width
 from edgeai.errors import InputError
-from edgeai.files import write_text
+from edgeai.files import existing_file, file_ref, write_text
 from edgeai.progress import Progress
 from edgeai.project import load_project
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from edgeai.evaluate.classify import ClassFolders
     from edgeai.evaluate.dataset import Dataset
     from edgeai.evaluate.postprocess import Thresholds
+    from edgeai.sweep.engine import Engine
+    from edgeai.sweep.shards import Opening
 
 COLUMNS = 80
 SHORTEST_NAME = 12
@@ -45,7 +49,14 @@ FIGURES = ("box_ap", "box_ap50", "mask_ap", "mask_ap50")
 @click.option("--threads", type=click.IntRange(min=1), default=min(4, os.cpu_count() or 1), show_default=True)
 @click.option("--conf", type=float, default=0.001, show_default=True, help="Lowest score that counts.")
 @click.option("--iou", type=float, default=0.7, show_default=True, help="NMS threshold, per class.")
+@click.option("--as-on", "as_on_board", metavar="BOARD", help="Evaluate what this board would run, simulated.")
+@click.option("--on", "on_board", metavar="BOARD", help="Run every image on this board; a stopped run goes on.")
+@click.option("--port", default="", metavar="PORT[:BAUD]", help="The serial port of --on.  [default: found]")
 @click.option("--max-det", type=int, default=300, show_default=True, help="Detections kept per image.")
+@click.option("--tta", is_flag=True, help="Show every image at two scales, mirrored and not, and merge what is found.")
+@click.option("--shards", type=click.IntRange(min=1), metavar="N", help="Split the images into N pieces; same figures.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes for the pieces.")
+@click.option("--scheduler", metavar="tcp://HOST:PORT", default="", help="A running Dask scheduler, instead.")
 @click.option(
     "--json", "out", type=click.Path(path_type=Path, allow_dash=True), metavar="OUT",
     help="Write the result: a file, or - for stdout; a folder where there are several models.",
@@ -61,7 +72,14 @@ def command(
     threads: int,
     conf: float,
     iou: float,
+    as_on_board: str | None,
+    on_board: str | None,
+    port: str,
     max_det: int,
+    tta: bool,
+    shards: int | None,
+    workers: int,
+    scheduler: str,
     out: Path | None,
 ) -> None:
     """Measure box and mask AP of MODELs (.tflite, .onnx, .pt, .safetensors) on a COCO-format set.
@@ -69,17 +87,28 @@ def command(
     Classifiers are measured on a folder with one folder of images per class, without annotations.
 
     \b
-    edgeai evaluate model.tflite --images val/images --annotations val/instances.json
-    edgeai evaluate best.pt int8.tflite --imgsz 256 --json results/ ...
-    edgeai evaluate classifier.tflite --images val/
+    edgeai evaluate model.tflite --images val/images \\
+      --annotations val/instances.json
+    edgeai evaluate classifier.tflite --images flowers/
+
+    The set may come from an edgeai.toml:
+
+    \b
+    edgeai evaluate best.pt int8.tflite --imgsz 256 --json results/
+    edgeai evaluate model.tflite --shards 8 --workers 2
+    edgeai evaluate int8.tflite --on emulated-n6 --limit 5
+    edgeai evaluate int8.tflite --as-on STM32MP257F-EV1
     """
     from edgeai.evaluate.backends import open_runner
     from edgeai.evaluate.dataset import read_dataset
     from edgeai.evaluate.postprocess import Thresholds
+    from edgeai.sweep.engine import open_engine
+    from edgeai.sweep.shards import Opening
 
+    _refuse_mixed(on_board, as_on_board, shards, workers, scheduler)
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
     project = load_project()
-    models = models or (model_path(project, None), project_file(project))
+    models = tuple(model_path(project, model) for model in models) or (model_path(project, None), project_file(project))
     thresholds = Thresholds(conf, iou, max_det)
     targets = _targets(models, out)
     count = limit or project.settings.evaluation.limit or None
@@ -89,17 +118,39 @@ def command(
     else:
         dataset = read_dataset(*evaluation_set(project, images, annotations), count)
     results = []
-    for model, target in zip(models, targets, strict=True):
-        size = imgsz or (project.settings.model.imgsz if project.found and model.suffix in CHECKPOINTS else None)
-        opener = partial(open_runner, kernels=kernels, threads=threads, imgsz=size, names=names)
-        result = _evaluate_one(model, opener, dataset, thresholds)
-        results.append(result)
-        if target is not None:
-            write_text(target, to_json(result))
+    with open_engine(workers, scheduler) as engine:
+        for model, target in zip(models, targets, strict=True):
+            size = imgsz or (project.settings.model.imgsz if project.found and model.suffix in CHECKPOINTS else None)
+            opener = partial(open_runner, kernels=kernels, threads=threads, imgsz=size, names=names)
+            if on_board is not None:
+                opener = partial(_open_on_board, on_board, project.cache.root / "on-board", port, names)
+            if as_on_board is not None:
+                result = _evaluate_as_on(as_on_board, model, opener, dataset, thresholds, tta)
+            elif shards is not None:
+                opening = Opening(model, kernels, max(1, threads // workers), size, names)
+                result = _evaluate_shards(opening, dataset, thresholds, tta, shards, engine)
+            else:
+                result = _evaluate_one(model, opener, dataset, thresholds, tta)
+            results.append(result)
+            if target is not None:
+                write_text(target, to_json(result))
     if out == Path("-"):
         click.echo(to_json(results[0]), nl=False)
     else:
         click.echo(render(results))
+
+
+def _refuse_mixed(
+    on_board: str | None, as_on_board: str | None, shards: int | None, workers: int, scheduler: str
+) -> None:
+    """Options that contradict each other."""
+    if on_board is not None and as_on_board is not None:
+        raise InputError("--on and --as-on exclude each other", "--on runs on the board, --as-on on this computer")
+    if shards is not None and (on_board is not None or as_on_board is not None):
+        option = "--on" if on_board is not None else "--as-on"
+        raise InputError(f"--shards and {option} exclude each other", "leave out --shards")
+    if shards is None and (workers > 1 or scheduler):
+        raise InputError("--workers and --scheduler are for pieces, and --shards is missing", "add --shards 8")
 
 
 def render(results: list[EvalResult]) -> str:
@@ -116,13 +167,20 @@ def render(results: list[EvalResult]) -> str:
     digest = protocol.annotations_sha256[:12]
     limits = f"conf {protocol.confidence:g}, IoU {protocol.nms_iou:g} per class, at most {protocol.max_detections}"
     sizes = sorted({result.protocol.imgsz for result in results})
+    views = [text for text in dict.fromkeys(r.protocol.augmentation for r in results) if text != "none"]
     lines = [
         ("data", f"{protocol.dataset}, {protocol.num_images} images, annotations {digest}"),
         ("input", f"{', '.join(map(str, sizes))} px, {'' if classify else 'letterbox '}{protocol.letterbox}"),
     ]
     if not classify:
         lines += [("NMS", limits), ("AP", f"IoU 0.50:0.95, percent points, {protocol.metric_tool}")]
+    lines += [("as on", note) for note in dict.fromkeys(_as_on_notes(results))]
+    lines += [("views", text) for text in views]
     return f"{table(header, shown, right=range(4, len(header)))}\n\n{facts(lines)}"
+
+
+def _as_on_notes(results: list[EvalResult]) -> list[str]:
+    return [fact.value for result in results for fact in result.provenance.options if fact.name == "as_on"]
 
 
 def _targets(models: tuple[Path, ...], out: Path | None) -> list[Path | None]:
@@ -151,16 +209,19 @@ def _class_folders(images: Path, limit: int | None) -> ClassFolders:
 
 
 def _evaluate_one(
-    model: Path, opener: Callable[[Path], Runner], dataset: Dataset | ClassFolders, thresholds: Thresholds
+    model: Path, opener: Callable[[Path], Runner], dataset: Dataset | ClassFolders, thresholds: Thresholds, tta: bool
 ) -> EvalResult:
     from edgeai.evaluate.classify import ClassFolders, evaluate_classes
     from edgeai.evaluate.coco import evaluate
+    from edgeai.evaluate.tta import VIEWS
 
     with (
         opener(model) as runner,
         Progress(f"evaluate {model.name}", len(dataset.images)) as progress,
     ):
         if isinstance(dataset, ClassFolders):
+            if tta:
+                raise InputError("--tta is for detection and segmentation networks", "leave it out for a classifier")
             return evaluate_classes(runner, dataset, progress.advance)
         return evaluate(
             runner,
@@ -169,7 +230,53 @@ def _evaluate_one(
             iou=thresholds.iou,
             max_det=thresholds.max_det,
             progress=progress.advance,
+            views=VIEWS if tta else (),
         )
+
+
+def _evaluate_shards(
+    opening: Opening, dataset: Dataset | ClassFolders, thresholds: Thresholds, tta: bool, shards: int, engine: Engine
+) -> EvalResult:
+    from edgeai.evaluate.classify import ClassFolders
+    from edgeai.evaluate.tta import VIEWS
+    from edgeai.sweep.shards import evaluate_shards
+
+    if isinstance(dataset, ClassFolders):
+        raise InputError("--shards is for detection and segmentation networks", "leave it out for a classifier")
+    with Progress(f"evaluate {opening.model.name}") as progress:
+        return evaluate_shards(opening, dataset, thresholds, shards, engine, progress.report, VIEWS if tta else ())
+
+
+def _open_on_board(board: str, store: Path, port: str, names: tuple[str, ...], model: Path) -> Runner:
+    """The board as a runner; what it has answered is kept in `store`."""
+    from edgeai.board import load_board
+    from edgeai.device.runner import DeviceRunner
+    from edgeai.evaluate.backends import with_names
+
+    return with_names(DeviceRunner(model, load_board(board), store, port), names, model)
+
+
+def _evaluate_as_on(
+    board: str,
+    model: Path,
+    opener: Callable[..., Runner],
+    dataset: Dataset | ClassFolders,
+    thresholds: Thresholds,
+    tta: bool,
+) -> EvalResult:
+    """The accuracy of a TFLite file as a board's compiler changes it; float networks are measured as they are."""
+    from edgeai.board import load_board
+    from edgeai.quantize.requantize import as_on
+
+    profile = load_board(board)
+    if model.suffix.lower() != ".tflite":
+        return _evaluate_one(model, opener, dataset, thresholds, tta)
+    with tempfile.TemporaryDirectory() as folder:
+        run = as_on(existing_file(model, "a .tflite file"), profile, Path(folder))
+        result = _evaluate_one(run.path, opener, dataset, thresholds, tta)
+    made = replace(result.provenance, options=(*result.provenance.options, Fact("as_on", run.note)))
+    name = f"{model.stem} as on {profile.name}"
+    return replace(result, model=file_ref(model), name=name, provenance=made)
 
 
 def _row(result: EvalResult, figures: tuple[str, ...]) -> list[str]:

@@ -26,8 +26,7 @@ class TerminalListener:
 
     def tick(self, done: int, total: int) -> None:
         if self._progress is not None:
-            self._progress.total = total
-            self._progress.advance(done - self._progress.done)
+            self._progress.report(done, total)
 
     def end(self, stage: str, output: StageOutput, seconds: float) -> None:
         if self._progress is not None:

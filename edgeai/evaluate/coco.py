@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeai.artifacts import ClassMetric, EvalProtocol, EvalResult, Fact, Metric, Provenance
+from edgeai.artifacts import ClassMetric, EvalProtocol, EvalResult, Fact, Matches, Metric, Provenance
 from edgeai.errors import InputError
 from edgeai.evaluate.backends.base import Runner, package_version
 from edgeai.evaluate.blas import one_blas_thread
+from edgeai.evaluate.bootstrap import packed_class
 from edgeai.evaluate.dataset import Dataset, Image
 from edgeai.evaluate.nms import IOU, MAX_DETECTIONS
 from edgeai.evaluate.postprocess import Detections, Thresholds, postprocess
+from edgeai.evaluate.tta import View, describe, detect_views
 from edgeai.images import DESCRIPTION, letterbox, read_image
 
 # COCO's AP looks at the 100 best detections of a class in an image, and at objects of every size
@@ -36,10 +38,11 @@ class ImageDetections:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """AP figures in percent points: overall, and AP per category that has objects."""
+    """AP figures in percent points: overall, and AP per category that has objects; and the matches behind them."""
 
     metrics: tuple[Metric, ...]
     per_class: tuple[ClassMetric, ...]
+    matches: tuple[Matches, ...]
 
 
 def evaluate(
@@ -50,41 +53,55 @@ def evaluate(
     iou: float = IOU,
     max_det: int = MAX_DETECTIONS,
     progress: Callable[[], object] | None = None,
+    views: Sequence[View] = (),
 ) -> EvalResult:
     """Box AP, and mask AP of a segmentation model, of `runner` on `dataset`. Same inputs give the same result.
 
+    `views` of every image are shown to the network and merged (test-time augmentation); by default the image itself.
     `progress` is called after every image. A data set is limited when it is read. Raises InputError where classes
     and categories do not correspond, an image is unreadable or not of its annotated size, or masks are not annotated.
     """
     thresholds = Thresholds(conf, iou, max_det)
     category_ids(runner.contract.spec.names, dataset)  # fail before the work, not after it
-    found = detect(runner, dataset, thresholds, progress)
-    return summarise(runner, dataset, found, thresholds)
+    found = detect(runner, dataset, thresholds, progress, views)
+    return summarise(runner, dataset, found, thresholds, views)
 
 
 def detect(
-    runner: Runner, dataset: Dataset, thresholds: Thresholds, progress: Callable[[], object] | None = None
+    runner: Runner,
+    dataset: Dataset,
+    thresholds: Thresholds,
+    progress: Callable[[], object] | None = None,
+    views: Sequence[View] = (),
 ) -> tuple[ImageDetections, ...]:
     """The detections of every image, in the order of the data set; one image is in memory at a time."""
     results = []
     with one_blas_thread():
         for image in dataset.images:
-            results.append(ImageDetections(image.id, _detect_one(runner, image, thresholds)))
+            results.append(ImageDetections(image.id, _detect_one(runner, image, thresholds, views)))
             if progress is not None:
                 progress()
     return tuple(results)
 
 
-def _detect_one(runner: Runner, image: Image, thresholds: Thresholds) -> Detections:
+def _detect_one(runner: Runner, image: Image, thresholds: Thresholds, views: Sequence[View]) -> Detections:
     pixels = read_image(image.path)
     if pixels.shape[:2] != (image.height, image.width):
         real = f"{pixels.shape[1]}x{pixels.shape[0]}"
         raise InputError(f"{image.path.name} is {real}, annotated as {image.width}x{image.height}")
+    if views:
+        return detect_views(runner, pixels, thresholds, views)
     canvas, transform = letterbox(pixels, runner.input_size)
     return postprocess(runner.infer(canvas), runner.contract, transform, thresholds)
 
 
-def summarise(runner: Runner, dataset: Dataset, found: Sequence[ImageDetections], thresholds: Thresholds) -> EvalResult:
+def summarise(
+    runner: Runner,
+    dataset: Dataset,
+    found: Sequence[ImageDetections],
+    thresholds: Thresholds,
+    views: Sequence[View] = (),
+) -> EvalResult:
     """The result that the detections of `detect` amount to."""
     contract = runner.contract
     accuracy = measure(dataset, found, contract.spec.names, masks=contract.spec.task == "segment")
@@ -100,6 +117,7 @@ def summarise(runner: Runner, dataset: Dataset, found: Sequence[ImageDetections]
         max_detections=thresholds.max_det,
         multi_label=True,
         metric_tool=f"pycocotools {package_version('pycocotools').value}",
+        augmentation=describe(views, runner.input_size) if views else "none",
     )
     options = (("conf", thresholds.conf), ("iou", thresholds.iou), ("max_det", thresholds.max_det))
     opencv = package_version("opencv-python-headless", "opencv-python")
@@ -122,6 +140,7 @@ def summarise(runner: Runner, dataset: Dataset, found: Sequence[ImageDetections]
         per_class=accuracy.per_class,
         detections=sum(len(entry.found.scores) for entry in found),
         provenance=provenance,
+        matches=accuracy.matches,
     )
 
 
@@ -154,18 +173,21 @@ def measure(dataset: Dataset, found: Sequence[ImageDetections], names: Sequence[
     entries = [entry for image in found for entry in _results(image, ids)]
     metrics: list[Metric] = []
     per_class: list[ClassMetric] = []
+    matches: list[Matches] = []
+    category_names = {category.id: category.name for category in dataset.categories}
     for prefix, kind in (("box", "bbox"), ("mask", "segm"))[: 1 + masks]:
-        precision = _precision(truth, entries, kind, dataset, ids)
+        evaluation = _matched(truth, entries, kind, dataset, ids)
+        precision = _precision(evaluation)
         if not (precision > -1).any():
             raise InputError(f"{dataset.name} has no object of the model's classes", "use more images")
         for suffix, part in (("ap", precision), ("ap50", precision[:1]), ("ap75", precision[5:6])):
             metrics.append(Metric(f"{prefix}_{suffix}", _mean(part)))
-        category_names = {category.id: category.name for category in dataset.categories}
         for place, category in enumerate(sorted(set(ids))):
             values = precision[:, :, place]
             if (values > -1).any():
                 per_class.append(ClassMetric(category_names[category], f"{prefix}_ap", _mean(values)))
-    return Accuracy(tuple(metrics), tuple(per_class))
+        matches.append(_matches(f"{prefix}_ap", evaluation, dataset, [category_names[i] for i in sorted(set(ids))]))
+    return Accuracy(tuple(metrics), tuple(per_class), tuple(matches))
 
 
 def _mean(precision: NDArray[np.float64]) -> float:
@@ -213,10 +235,25 @@ def _results(image: ImageDetections, ids: Sequence[int]) -> list[dict[str, Any]]
     return entries
 
 
-def _precision(
-    truth: Any, entries: list[dict[str, Any]], kind: str, dataset: Dataset, ids: Sequence[int]
-) -> NDArray[np.float64]:
-    """Precision [IoU 0.50:0.95, recall 0:0.01:1, category of `ids` by ascending id]; -1 where it has no object."""
+def _precision(evaluation: Any) -> NDArray[np.float64]:
+    """Precision [IoU 0.50:0.95, recall 0:0.01:1, category by ascending id]; -1 where it has no object."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.accumulate()
+    result: NDArray[np.float64] = evaluation.eval["precision"][:, :, :, 0, 0]
+    return result
+
+
+def _matches(metric: str, evaluation: Any, dataset: Dataset, names: Sequence[str]) -> Matches:
+    """Which detections hit an object and at which IoU, image by image, category by category."""
+    count = len(dataset.images)
+    classes = tuple(
+        packed_class(name, evaluation.evalImgs[place * count : (place + 1) * count]) for place, name in enumerate(names)
+    )
+    return Matches(metric, count, dataset.images_sha256, dataset.annotations.sha256, classes)
+
+
+def _matched(truth: Any, entries: list[dict[str, Any]], kind: str, dataset: Dataset, ids: Sequence[int]) -> Any:
+    """pycocotools' evaluation with every detection held against the objects of its image, before accumulation."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -229,6 +266,13 @@ def _precision(
         parameters.areaRng, parameters.areaRngLbl = [EVERY_SIZE], ["all"]
         parameters.maxDets = [COCO_MAX_DETECTIONS]
         evaluation.evaluate()
-        evaluation.accumulate()
-    result: NDArray[np.float64] = evaluation.eval["precision"][:, :, :, 0, 0]
-    return result
+    return evaluation
+
+
+def match(dataset: Dataset, found: Sequence[ImageDetections], names: Sequence[str], masks: bool) -> tuple[Matches, ...]:
+    """Which detections hit an object and at which IoU, image by image: for `box_ap`, and `mask_ap` where `masks`.
+
+    This is all that AP is made of, so AP over any choice of the images follows from it (`evaluate.bootstrap`).
+    Raises InputError as `measure` does.
+    """
+    return measure(dataset, found, names, masks).matches

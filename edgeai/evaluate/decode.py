@@ -69,7 +69,7 @@ def decode(outputs: Sequence[Output], contract: Contract, conf: float) -> Candid
 
     Raises InputError where the outputs are not what the contract says, or hold NaN or infinite boxes.
     """
-    reader = _Reader(outputs, contract)
+    reader = OutputReader(outputs, contract)
     kinds = {role.kind for role in contract.roles}
     if "anchors" in kinds:
         parts = [_anchors_level(reader, role, conf) for role in reader.roles("anchors")]
@@ -103,7 +103,7 @@ def _merge(parts: Sequence[_Part], proto: Floats | None) -> Candidates:
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class OutputTable:
     """A tensor as [anchors, channels], a view of it. `channels_first` tells the order in memory."""
 
     values: NDArray[Any]
@@ -111,14 +111,14 @@ class _Table:
     scale: float
     zero_point: int
 
-    def columns(self, start: int, stop: int) -> _Table:
-        return _Table(self.values[:, start:stop], self.channels_first, self.scale, self.zero_point)
+    def columns(self, start: int, stop: int) -> OutputTable:
+        return OutputTable(self.values[:, start:stop], self.channels_first, self.scale, self.zero_point)
 
     def rows(self, anchors: Indices) -> Floats:
         return _real(self.values[anchors], self.scale, self.zero_point)
 
 
-class _Reader:
+class OutputReader:
     """Finds the tensor of a role and the order of its axes."""
 
     def __init__(self, outputs: Sequence[Output], contract: Contract) -> None:
@@ -141,11 +141,11 @@ class _Reader:
             raise InputError(f"{role.kind!r} is output {role.index} in the contract; there are {len(self.outputs)}")
         return self.outputs[role.index]
 
-    def table(self, role: OutputRole) -> _Table:
+    def table(self, role: OutputRole) -> OutputTable:
         output, channels = self.output(role), self._channels(role)
         first = self._channels_first(role)
         flat = output.array.reshape(channels, -1).T if first else output.array.reshape(-1, channels)
-        return _Table(flat, first, output.scale, output.zero_point)
+        return OutputTable(flat, first, output.scale, output.zero_point)
 
     def grid(self, role: OutputRole) -> tuple[int, int]:
         """Rows and columns of a 4-D output."""
@@ -208,21 +208,21 @@ def _sigmoid(x: Floats) -> Floats:
 
 
 @lru_cache(maxsize=256)
-def _levels(dtype: str, scale: float, zero_point: int, logits: bool) -> Floats:
-    """The score of every value an integer type can hold, lowest first."""
+def score_levels(dtype: str, scale: float, zero_point: int, logits: bool) -> Floats:
+    """The score of every value an integer type can hold, lowest first; those of logits after a sigmoid."""
     info = np.iinfo(dtype)
     real = _real(np.arange(info.min, info.max + 1), scale, zero_point)
     return _sigmoid(real) if logits else real
 
 
-def _above(table: _Table, conf: float, logits: bool) -> tuple[Indices, Indices, Floats]:
+def _above(table: OutputTable, conf: float, logits: bool) -> tuple[Indices, Indices, Floats]:
     """Anchor, channel and score of every element with score > `conf`, ordered by anchor, then channel.
 
     Quantised: the scores of all 256 levels are compared once, then the integers with the highest level that is not
     above: the same elements as in float. Float logits: `logit(conf)`, a little lower, picks those worth a sigmoid.
     """
     if table.scale:
-        scores = _levels(table.values.dtype.str, table.scale, table.zero_point, logits)
+        scores = score_levels(table.values.dtype.str, table.scale, table.zero_point, logits)
         lowest = int(np.iinfo(table.values.dtype).min)
         limit: float = lowest - 1 + int(np.searchsorted(scores, np.float32(conf), side="right"))
         anchors, channels = _where(table, limit)
@@ -237,7 +237,7 @@ def _above(table: _Table, conf: float, logits: bool) -> tuple[Indices, Indices, 
     return anchors[sure], channels[sure], found[sure]
 
 
-def _where(table: _Table, limit: float) -> tuple[Indices, Indices]:
+def _where(table: OutputTable, limit: float) -> tuple[Indices, Indices]:
     """Anchor and channel of the elements above `limit`, by anchor; searched in the order of memory."""
     anchors, channels = table.values.shape
     if not table.channels_first:
@@ -264,7 +264,7 @@ def _survivors(anchors: Indices) -> tuple[Indices, Indices]:
 # --- heads --------------------------------------------------------------------------------------
 
 
-def _raw_level(reader: _Reader, dfl: OutputRole, conf: float) -> _Part:
+def _raw_level(reader: OutputReader, dfl: OutputRole, conf: float) -> _Part:
     spec, stride = reader.spec, dfl.stride
     anchors, classes, scores = _above(reader.table(reader.role("logits", stride)), conf, logits=True)
     alive, rows = _survivors(anchors)
@@ -279,7 +279,7 @@ def _raw_level(reader: _Reader, dfl: OutputRole, conf: float) -> _Part:
     return _Part(boxes, coefs * np.float32(reader.contract.coef_divisor), rows, classes, scores)
 
 
-def _split(reader: _Reader, conf: float) -> _Part:
+def _split(reader: OutputReader, conf: float) -> _Part:
     anchors, classes, scores = _above(reader.table(reader.role("scores")), conf, logits=False)
     alive, rows = _survivors(anchors)
     boxes = _corners(reader.table(reader.role("boxes")).rows(alive) * np.float32(reader.contract.box_unit))
@@ -287,7 +287,7 @@ def _split(reader: _Reader, conf: float) -> _Part:
     return _Part(boxes, coefs * np.float32(reader.contract.coef_divisor), rows, classes, scores)
 
 
-def _concat(reader: _Reader, conf: float) -> _Part:
+def _concat(reader: OutputReader, conf: float) -> _Part:
     nc = reader.spec.nc
     table = reader.table(reader.role("pred"))
     anchors, classes, scores = _above(table.columns(4, 4 + nc), conf, logits=False)
@@ -297,13 +297,13 @@ def _concat(reader: _Reader, conf: float) -> _Part:
     return _Part(boxes, values[:, 4 + nc :] * np.float32(reader.contract.coef_divisor), rows, classes, scores)
 
 
-def _anchors_level(reader: _Reader, role: OutputRole, conf: float) -> _Part:
+def _anchors_level(reader: OutputReader, role: OutputRole, conf: float) -> _Part:
     """One level of YOLOv5; its anchors are numbered by cell, then by shape."""
     spec, table = reader.spec, reader.table(role)
     shapes = np.array(spec.anchors[reader.roles("anchors").index(role)], np.float32).reshape(-1, 2)
     width = 5 + spec.nc + reader.coefs
     # a score is objectness x class: no anchor below the threshold in objectness alone can be above it
-    objectness = _Table(table.values[:, 4::width], table.channels_first, table.scale, table.zero_point)
+    objectness = OutputTable(table.values[:, 4::width], table.channels_first, table.scale, table.zero_point)
     cell, shape, certainty = _above(objectness, conf, logits=True)
     channels = shape[:, None] * width + np.arange(width)
     values = _real(table.values[cell[:, None], channels], table.scale, table.zero_point)

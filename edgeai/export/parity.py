@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ def probe_image(imgsz: int) -> NDArray[np.float32]:
     return np.asarray(image[None], np.float32)
 
 
-def compare(step: str, output: str, expected: NDArray[np.float32], actual: NDArray[np.float32]) -> Parity:
+def compare(step: str, output: str, expected: NDArray[Any], actual: NDArray[Any]) -> Parity:
     """Cosine, largest absolute difference and signal-to-noise ratio (dB) of `actual` against `expected`."""
     a, b = expected.astype(np.float64).ravel(), actual.astype(np.float64).ravel()
     noise, signal = float(np.sum((a - b) ** 2)), float(np.sum(a**2))

@@ -9,7 +9,7 @@ from edgeai.errors import InputError
 from edgeai.evaluate.backends.base import KERNELS, Kernels, Runner
 from edgeai.files import existing_file
 
-__all__ = ["KERNELS", "Kernels", "Runner", "open_runner"]
+__all__ = ["KERNELS", "Kernels", "Runner", "open_runner", "with_names"]
 
 
 def open_runner(
@@ -26,7 +26,11 @@ def open_runner(
     `names` replaces the class names, for files that carry none.
     Raises InputError where the file is missing, corrupt, of another kind or not decodable.
     """
-    runner = _open(path, kernels, threads, imgsz)
+    return with_names(_open(path, kernels, threads, imgsz), names, path)
+
+
+def with_names(runner: Runner, names: tuple[str, ...], path: Path) -> Runner:
+    """`runner` with other class names, where there are any. Raises InputError where they are too few or too many."""
     if names:
         spec = runner.contract.spec
         if len(names) != spec.nc:

@@ -42,7 +42,7 @@ class LiteRtRunner(Runner):
         self.backend = f"litert/{kernels}"
         self.options = (Fact("kernels", kernels),)
         self.versions = (package_version("ai-edge-litert"),)
-        self._interpreter = _interpreter(data, path.name, kernels, threads)
+        self._interpreter = open_interpreter(data, path.name, kernels, threads)
         self._outputs = self._interpreter.get_output_details()
         self._bind_input(path.name)
 
@@ -94,7 +94,8 @@ def tflite_contract(graph: Graph, path: Path) -> Contract:
     return contract
 
 
-def _interpreter(data: bytes, name: str, kernels: Kernels, threads: int) -> Any:
+def open_interpreter(data: bytes, name: str, kernels: Kernels, threads: int) -> Any:
+    """LiteRT's interpreter of a file with a kernel set, tensors allocated. Raises InputError where it refuses it."""
     try:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
     except ImportError:

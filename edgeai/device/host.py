@@ -1,0 +1,86 @@
+"""The same network on this computer: inputs for a board in its own quantization, and the outputs to expect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeai.artifacts import TensorAudit
+from edgeai.errors import InputError
+from edgeai.evaluate.backends.base import Kernels, input_table
+from edgeai.evaluate.backends.litert import open_interpreter, tflite_contract
+from edgeai.files import existing_file
+from edgeai.graph import load_graph
+from edgeai.graph.types import Graph
+from edgeai.images import canvas, read_image
+
+SEED = 7
+
+
+class HostModel:
+    """A TFLite file on LiteRT with one kernel set. Raises InputError where the file is missing or unsound."""
+
+    def __init__(self, path: Path, kernels: Kernels) -> None:
+        data = existing_file(path, "a .tflite file").read_bytes()
+        if path.suffix.lower() != ".tflite":
+            raise InputError(f"{path.name} is no TFLite file", "a board runs .tflite files: edgeai quantize makes one")
+        self.path, self.kernels = path, kernels
+        self.graph: Graph = load_graph(path)
+        self.inputs = _audits(self.graph, self.graph.inputs)
+        self.outputs = _audits(self.graph, self.graph.outputs)
+        self._data = data
+        self._interpreter: Any = None
+
+    def run(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """The outputs in the file's order."""
+        if self._interpreter is None:
+            self._interpreter = open_interpreter(self._data, self.path.name, self.kernels, 1)
+        for detail, values in zip(self._interpreter.get_input_details(), inputs, strict=True):
+            self._interpreter.set_tensor(detail["index"], values)
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(entry["index"]).copy() for entry in self._interpreter.get_output_details()]
+
+    def image_inputs(self, images: Sequence[Path]) -> Iterable[list[NDArray[Any]]]:
+        """Every image as the network's one input. Raises InputError for a network that takes no image."""
+        if not images:
+            return
+        if len(self.inputs) != 1:
+            raise InputError(f"{self.path.name} has {len(self.inputs)} inputs, not one image", "use --random 3")
+        contract = tflite_contract(self.graph, self.path)
+        entry = self.inputs[0]
+        table = input_table(np.dtype(entry.dtype), entry.scale, entry.zero_point, contract.mean, contract.std)
+        for image in images:
+            yield [pixels(canvas(read_image(image), contract), table).reshape(entry.shape)]
+
+    def random_inputs(self, count: int) -> Iterable[list[NDArray[Any]]]:
+        """Seeded noise over the whole range of every input."""
+        generator = np.random.default_rng(SEED)
+        for _ in range(count):
+            yield [_noise(generator, entry) for entry in self.inputs]
+
+
+def pixels(image: NDArray[np.uint8], table: NDArray[Any]) -> NDArray[Any]:
+    """An image [H, W, 3] through the table of `input_table`."""
+    result: NDArray[Any] = table[image] if table.ndim == 1 else table[image, np.arange(3)]
+    return result
+
+
+def _noise(generator: np.random.Generator, entry: TensorAudit) -> NDArray[Any]:
+    dtype = np.dtype(entry.dtype)
+    if dtype.kind == "f":
+        return generator.random(entry.shape).astype(dtype)
+    info = np.iinfo(dtype)
+    return generator.integers(info.min, info.max, entry.shape, dtype=dtype, endpoint=True)
+
+
+def _audits(graph: Graph, indices: Sequence[int]) -> tuple[TensorAudit, ...]:
+    found = []
+    for index in indices:
+        tensor = graph.tensors[index]
+        scale, zero_point = (tensor.scale, tensor.zero_point) if tensor.quantized else (0.0, 0)
+        found.append(TensorAudit(tensor.name, tuple(tensor.shape), tensor.dtype, scale, zero_point))
+    return tuple(found)

@@ -1,0 +1,229 @@
+"""Serial ports of this computer: which there are, who holds them, and what answers on them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgeai.device.client import Client, Waits
+from edgeai.device.faults import Babble, BoardSilent
+from edgeai.device.packet import Link
+from edgeai.device.resync import Patience, resync
+from edgeai.device.transport import Address, Deadline, open_transport
+from edgeai.errors import DeviceError, need
+
+STLINK_VENDOR = 0x0483
+BAUDS = (921600, 115200, 460800, 230400)  # the N6's rate, then that of the other validation firmware
+PROBE = Patience(quiet=0.05, answer=0.5, rest=0.1, gap=0.002, total=1.0)
+PROMPTS = (b"login:", b"# ", b"$ ")
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One serial port. `usb` is vendor:product, empty where it is no USB adapter."""
+
+    device: str
+    description: str
+    usb: str
+    serial: str
+
+    @property
+    def stlink(self) -> bool:
+        return self.usb.startswith(f"{STLINK_VENDOR:04x}:") or "stlink" in self.description.lower().replace("-", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that has a port open."""
+
+    pid: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} (process {self.pid})"
+
+
+@dataclass(frozen=True, slots=True)
+class PortReport:
+    """What the doctor found on a port. `state` is what the port can be used for now."""
+
+    port: Port
+    state: Literal["board", "console", "silent", "noise", "busy", "forbidden", "error"]
+    baud: int
+    found: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class SerialReport:
+    """Every port that was looked at."""
+
+    ports: tuple[PortReport, ...]
+
+
+def list_ports() -> tuple[Port, ...]:
+    """Serial ports, ST-LINK first. Raises ToolError where pyserial is not installed."""
+    try:
+        from serial.tools import list_ports as source
+    except ImportError:
+        raise need("pyserial", "dev") from None
+    found = []
+    for entry in source.comports():
+        if not entry.vid and entry.device.startswith("/dev/ttyS"):
+            continue  # the sockets of a PC's mainboard, there whether anything is connected or not
+        usb = f"{entry.vid:04x}:{entry.pid:04x}" if entry.vid is not None else ""
+        found.append(Port(entry.device, entry.description or "", usb, entry.serial_number or ""))
+    return tuple(sorted(found, key=lambda port: (not port.stlink, not port.usb, port.device)))
+
+
+def choose_port(usb: str = "") -> Port:
+    """The port of the one board that is connected; `usb` is the adapter the board has. Raises DeviceError."""
+    ports = list_ports()
+    fitting = [port for port in ports if usb and port.usb == usb.lower()] or [port for port in ports if port.stlink]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        others = ", ".join(port.device for port in ports)
+        hint = f"name it with --port; there are {others}" if others else "is the board's ST-LINK socket plugged in?"
+        raise DeviceError("no ST-LINK serial port is connected", hint)
+    names = ", ".join(f"{port.device} ({port.serial or port.description})" for port in fitting)
+    raise DeviceError(f"{len(fitting)} boards are connected: {names}", "choose one with --port")
+
+
+def holders(device: str) -> tuple[Holder, ...]:
+    """Other processes that have `device` open, as far as /proc tells (Linux; those of other users only to root)."""
+    if not sys.platform.startswith("linux") or "://" in device:
+        return ()
+    target = os.path.realpath(device)
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        pid = int(folder.name)
+        if pid != os.getpid() and _opens(folder, target):
+            found.append(Holder(pid, _process_name(folder)))
+    return tuple(sorted(found, key=lambda holder: holder.pid))
+
+
+def _opens(process: Path, target: str) -> bool:
+    with contextlib.suppress(OSError):
+        for link in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                if str(link.readlink()) == target:
+                    return True
+    return False
+
+
+def _process_name(process: Path) -> str:
+    try:
+        return (process / "comm").read_text().strip() or "a process"
+    except OSError:
+        return "a process"
+
+
+# --- doctor -----------------------------------------------------------------------------------------
+
+
+def diagnose(port: Port, progress: Callable[[str], object] | None = None) -> PortReport:
+    """What answers on a port, at which rate, and what to do where nothing does."""
+    closed = _closed(port)
+    if closed is not None:
+        return closed
+    noisy = console = 0
+    for baud in BAUDS:
+        if progress is not None:
+            progress(f"{port.device} at {baud}")
+        try:
+            found = probe(Address(port.device), baud)
+        except Babble:
+            noisy = noisy or baud
+        except BoardSilent:
+            continue
+        except DeviceError as fault:
+            return PortReport(port, "error", baud, fault.message, fault.hint)
+        else:
+            if found != CONSOLE:
+                return PortReport(port, "board", baud, found, "")
+            console = baud
+    return _unanswered(port, noisy, console)
+
+
+def _closed(port: Port) -> PortReport | None:
+    """Why the port cannot be opened, where that is plain to see."""
+    taken = holders(port.device)
+    if taken:
+        who = ", ".join(map(str, taken))
+        return PortReport(port, "busy", 0, f"open in {who}", "close that program; only one can speak with a board")
+    if not port.device.startswith("/"):
+        return None
+    if not Path(port.device).exists():
+        return PortReport(port, "error", 0, "there is no such port", "plug the board in, then list the ports again")
+    if not os.access(port.device, os.R_OK | os.W_OK):
+        advice = f"sudo usermod -aG {_group(port.device)} $USER, then log in again"
+        return PortReport(port, "forbidden", 0, "you may not open it", advice)
+    return None
+
+
+def _group(device: str) -> str:
+    """The group that may open a port: dialout on Debian, uucp on Arch."""
+    try:
+        return Path(device).group()
+    except (KeyError, OSError):
+        return "dialout"
+
+
+CONSOLE = "a console"
+
+
+def probe(address: Address, baud: int) -> str:
+    """What answers at one baud rate, in words. Raises BoardSilent, Babble or another DeviceError."""
+    with open_transport(address, baud) as transport:
+        client = Client(Link(transport), Waits(sync=PROBE.answer))
+        early = transport.drain(PROBE.quiet, PROBE.total)
+        try:
+            sync = resync(client, PROBE)
+            models = client.models()
+            system = client.system_info()
+        except BoardSilent:
+            transport.write(b"\r\n", Deadline(0.5), "a newline")
+            answer = early + transport.read_some(Deadline(0.5))
+            if any(prompt in answer for prompt in PROMPTS):
+                return CONSOLE
+            raise
+        names = ", ".join(model.name for model in models) or "no model"
+        return f"{device_name(system.devid)}, stm32msg {sync.version >> 8}.{sync.version & 0xFF}, {names}"
+
+
+def _unanswered(port: Port, noisy: int, console: int) -> PortReport:
+    if console:
+        advice = "a Linux board: `edgeai bench --board STM32MP257F-EV1 --port " + port.device + "`"
+        return PortReport(port, "console", console, "a Linux console", advice)
+    if noisy:
+        advice = "firmware that prints has the line: load ST's validation firmware (edgeai validate builds it)"
+        return PortReport(port, "noise", noisy, "bytes that are no protocol", advice)
+    tried = ", ".join(map(str, BAUDS))
+    advice = (
+        "load ST's validation firmware, or our bench firmware; set the boot switches for development; press reset"
+        if port.stlink
+        else "no ST-LINK: is this the board's own port?"
+    )
+    return PortReport(port, "silent", 0, f"nothing answers at {tried} baud", advice)
+
+
+# Device ids as the firmware reports them: the DBGMCU identity of the family, 0x155 for Arm's SSE-300 models
+DEVICES = {
+    0x486: "STM32N6", 0x450: "STM32H74x/75x", 0x483: "STM32H72x/73x", 0x480: "STM32H7Ax/7Bx", 0x485: "STM32H7R/S",
+    0x484: "STM32H5", 0x474: "STM32H503", 0x482: "STM32U575/585", 0x470: "STM32L4R/S", 0x471: "STM32L4P/Q",
+    0x415: "STM32L4x6", 0x472: "STM32L5", 0x449: "STM32F74x/75x", 0x451: "STM32F76x/77x", 0x452: "STM32F72x/73x",
+    0x434: "STM32F469/479", 0x423: "STM32F401xB/C", 0x433: "STM32F401xD/E", 0x431: "STM32F411", 0x441: "STM32F412",
+    0x421: "STM32F446", 0x463: "STM32F413", 0x469: "STM32G47x/48x", 0x479: "STM32G491",
+    0x495: "STM32WB", 0x497: "STM32WL", 0x500: "STM32MP1", 0x155: "Arm Corstone SSE-300 (emulated)",
+}  # fmt: skip
+EMULATED_ID = 0x155
+
+
+def device_name(devid: int) -> str:
+    return DEVICES.get(devid, f"device {devid:#x}")

@@ -1,0 +1,373 @@
+"""The C post-processing, configured for one TFLite file.
+
+The functions are fixed C sources (`firmware_stubs/postprocess`); what depends on the model, its sizes and tables, is
+written here: from the same contract and the same score tables as the decode in Python, so that both find the same.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import edgeai
+from edgeai.artifacts import Contract, FileRef, OutputRole
+from edgeai.artifacts.postprocess import PostprocessSources
+from edgeai.errors import InputError, ToolError
+from edgeai.evaluate.backends.litert import tflite_contract
+from edgeai.evaluate.decode import Output, OutputReader, OutputTable, score_levels
+from edgeai.evaluate.nms import IOU
+from edgeai.files import existing_file, file_ref, write_bytes, write_text
+from edgeai.graph import load_graph
+from edgeai.graph.types import Graph
+from edgeai.provenance import provenance
+
+SOURCES = ("edgeai_postprocess.h", "edgeai_postprocess.c", "edgeai_masks.c")
+CONFIG = "postprocess_config.h"
+NETWORK = "postprocess_network.c"
+LEVELS = 256
+# weights below 2^24 are exact in float32, and the moment of 16 of them stays below 2^32
+DFL_BITS = 24
+MAX_REG_MAX = 23  # beyond it, 2^24 * (0 + 1 + ... + reg_max - 1) does not fit 32 bits
+MAX_ANCHORS = 1 << 24
+MAX_CLASSES = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the C code is dimensioned for, and its default thresholds."""
+
+    conf: float = 0.25
+    iou: float = IOU
+    max_detections: int = 100
+    max_candidates: int = 512
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.conf < 1:
+            raise InputError(f"confidence {self.conf} is not within 0..1", "0.25 is usual in an application")
+        if not 0 < self.iou <= 1:
+            raise InputError(f"NMS IoU {self.iou} is not within 0..1", "0.7 is usual")
+        if not 1 <= self.max_detections <= self.max_candidates <= MAX_ANCHORS or self.max_detections > MAX_CLASSES:
+            counts = f"{self.max_detections} detections of {self.max_candidates} candidates"
+            raise InputError(f"{counts}: the limits do not fit", "at least 1 detection, and no fewer candidates")
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    """`edgeai_pp_tensor`: where the bytes of a table lie."""
+
+    output: int
+    first: int
+    anchor_step: int
+    channel_step: int
+    scale: float
+    zero_level: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """`edgeai_pp_group`, with its tables. `coefs` is None for a detection network."""
+
+    anchors: int
+    columns: int
+    stride: int
+    scores: _Tensor
+    boxes: _Tensor
+    coefs: _Tensor | None
+    score_of: NDArray[np.float32]
+    dfl_weight: NDArray[np.int64] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Network:
+    contract: Contract
+    groups: tuple[_Group, ...]
+    proto: _Tensor | None
+    proto_grid: tuple[int, int]
+    flip: int
+    output_bytes: tuple[int, ...]
+
+    @property
+    def coefs(self) -> int:
+        return self.contract.spec.num_coefs if self.proto is not None else 0
+
+    @property
+    def reg_max(self) -> int:
+        return self.contract.spec.reg_max if self.contract.layout == "raw" else 0
+
+
+def write_postprocess(model: Path, folder: Path, limits: Limits) -> PostprocessSources:
+    """Write the C post-processing of a TFLite file into `folder`: the sources, `postprocess_config.h` with sizes and
+    limits, and `postprocess_network.c` with scales and tables. Same file and limits, same bytes.
+
+    Raises InputError where the outputs are not int8 or uint8 tensors of a raw, split or concat head.
+    """
+    reference = file_ref(existing_file(model, "a .tflite file"))
+    network = _network(load_graph(model), model)
+    home = sources_folder()
+    for name in SOURCES:
+        write_bytes(folder / name, (home / name).read_bytes())
+    title = f"Written by edgeai {edgeai.__version__} for {_comment(model.name)}\n * sha256 {reference.sha256}"
+    write_text(folder / CONFIG, _config(network, limits, title))
+    write_text(folder / NETWORK, _source(network, limits, title))
+    return _summary(network, limits, reference, folder)
+
+
+def sources_folder() -> Path:
+    """The folder of the fixed C sources, in the package or beside it. Raises ToolError where they are missing."""
+    package = Path(edgeai.__file__).resolve().parent
+    for folder in (package / "data" / "postprocess", package.parent / "firmware_stubs" / "postprocess"):
+        if (folder / SOURCES[0]).is_file():
+            return folder
+    raise ToolError("the C sources of the post-processing are missing", "reinstall edgeai")
+
+
+# --- from the contract ----------------------------------------------------------------------------
+
+
+def _network(graph: Graph, path: Path) -> _Network:
+    contract = tflite_contract(graph, path)
+    kinds = {role.kind for role in contract.roles}
+    if not kinds & {"dfl", "boxes", "pred"}:
+        what = "YOLOv5's anchor head" if "anchors" in kinds else f"a {contract.spec.task} network"
+        raise InputError(f"the C post-processing does not read {what}", "raw, split and concat heads are read")
+    tensors = [graph.tensors[index] for index in graph.outputs]
+    used = [tensors[role.index] for role in contract.roles]
+    dtypes = {tensor.dtype for tensor in used}
+    if len(dtypes) != 1 or not dtypes <= {"int8", "uint8"} or not all(tensor.quantized for tensor in used):
+        names = ", ".join(sorted(dtypes))
+        raise InputError(f"the outputs of {path.name} are {names}", "quantize with --output-type int8")
+    if contract.spec.reg_max > MAX_REG_MAX or contract.spec.nc > MAX_CLASSES:
+        raise InputError(f"{path.name} has {contract.spec.nc} classes and {contract.spec.reg_max} bins: too many")
+    dtype = dtypes.pop()
+    # nothing is read from these arrays: their strides tell where an element lies
+    outputs = [Output(np.empty(t.shape, np.dtype(t.dtype)), t.scale, t.zero_point) for t in tensors]
+    reader = OutputReader(outputs, contract)
+    proto, grid = None, (1, 1)
+    if reader.coefs:
+        role = reader.role("proto")
+        proto, grid = _tensor(reader, role), reader.grid(role)
+    groups = tuple(_groups(reader))
+    if sum(group.anchors for group in groups) > MAX_ANCHORS:
+        raise InputError(f"{path.name} has more than {MAX_ANCHORS:,} anchors")
+    flip = 0x80 if dtype == "int8" else 0
+    return _Network(contract, groups, proto, grid, flip, tuple(output.array.nbytes for output in outputs))
+
+
+def _groups(reader: OutputReader) -> Iterator[_Group]:
+    nc, coefs = reader.spec.nc, reader.coefs
+    if reader.contract.layout == "raw":
+        for dfl in reader.roles("dfl"):
+            logits = reader.role("logits", dfl.stride)
+            yield _Group(
+                anchors=len(reader.table(dfl).values),
+                columns=reader.grid(dfl)[1],
+                stride=dfl.stride,
+                scores=_tensor(reader, logits),
+                boxes=_tensor(reader, dfl),
+                coefs=_tensor(reader, reader.role("coefs", dfl.stride)) if coefs else None,
+                score_of=_score_table(reader.table(logits), logits=True),
+                dfl_weight=_dfl_table(reader.table(dfl).scale),
+            )
+        return
+    if reader.contract.layout == "split":
+        scores, boxes = reader.role("scores"), reader.role("boxes")
+        places = _tensor(reader, scores), _tensor(reader, boxes)
+        coef_place = _tensor(reader, reader.role("coefs")) if coefs else None
+    else:
+        scores = boxes = reader.role("pred")
+        places = _tensor(reader, scores, 4, 4 + nc), _tensor(reader, boxes, 0, 4)
+        coef_place = _tensor(reader, scores, 4 + nc, 4 + nc + coefs) if coefs else None
+    table = reader.table(scores)
+    yield _Group(len(table.values), 1, 1, *places, coef_place, _score_table(table, logits=False), None)
+
+
+def _tensor(reader: OutputReader, role: OutputRole, start: int = 0, stop: int | None = None) -> _Tensor:
+    """Columns `start` to `stop` of a role's table; offsets and steps in bytes."""
+    table = reader.table(role)
+    stop = table.values.shape[1] if stop is None else stop
+    anchor_step, channel_step = table.values.strides
+    lowest = int(np.iinfo(table.values.dtype).min)
+    return _Tensor(role.index, start * channel_step, anchor_step, channel_step, table.scale, table.zero_point - lowest)
+
+
+def _score_table(table: OutputTable, logits: bool) -> NDArray[np.float32]:
+    return score_levels(table.values.dtype.str, table.scale, table.zero_point, logits)
+
+
+def _dfl_table(scale: float) -> NDArray[np.int64]:
+    """exp(-d * scale) for d = 0..255 in units of 2^-24: the softmax of a bin d levels below the highest."""
+    weights: NDArray[np.int64] = np.rint(np.exp(-scale * np.arange(LEVELS)) * (1 << DFL_BITS)).astype(np.int64)
+    return weights
+
+
+# --- to C -------------------------------------------------------------------------------------------
+
+
+def _config(network: _Network, limits: Limits, title: str) -> str:
+    rows, columns = network.proto_grid
+    sizes = [
+        ("INPUT_SIZE", network.contract.imgsz),
+        ("CLASSES", network.contract.spec.nc),
+        ("COEFS", network.coefs),
+        ("REG_MAX", network.reg_max),
+        ("GROUPS", len(network.groups)),
+        ("PROTO_ROWS", rows),
+        ("PROTO_COLUMNS", columns),
+        ("OUTPUTS", len(network.output_bytes)),
+    ]
+    defines = "\n".join(f"#define EDGEAI_PP_{name} {value}" for name, value in sizes)
+    outputs = ", ".join(map(str, network.output_bytes))
+    return f"""/* {title}
+ * Layout {network.contract.layout}. Do not edit: give other limits to the compiler, -DEDGEAI_PP_MAX_DETECTIONS=20.
+ */
+#ifndef EDGEAI_POSTPROCESS_CONFIG_H
+#define EDGEAI_POSTPROCESS_CONFIG_H
+
+{defines}
+#define EDGEAI_PP_OUTPUT_BYTES {{{outputs}}}
+
+/* Scores above the threshold that are looked at, the best ones of an image; 12 bytes each. */
+#ifndef EDGEAI_PP_MAX_CANDIDATES
+#define EDGEAI_PP_MAX_CANDIDATES {limits.max_candidates}
+#endif
+
+/* Detections that are kept; 44 bytes each. Work grows with candidates times detections. */
+#ifndef EDGEAI_PP_MAX_DETECTIONS
+#define EDGEAI_PP_MAX_DETECTIONS {limits.max_detections}
+#endif
+
+#endif
+"""
+
+
+def _source(network: _Network, limits: Limits, title: str) -> str:
+    tables, groups = [], []
+    for i, group in enumerate(network.groups):
+        tables.append(_table(f"static const float score_of_{i}", [_float(value) for value in group.score_of]))
+        weights = "NULL"
+        if group.dfl_weight is not None:
+            weights = f"dfl_weight_{i}"
+            tables.append(_table(f"static const uint32_t {weights}", [f"{int(value)}u" for value in group.dfl_weight]))
+        groups.append(_group(group, i, weights))
+    names = _lines([_string(name) for name in network.contract.spec.names])
+    thresholds = f"{{{_float(limits.conf)}, {_float(limits.iou)}, EDGEAI_PP_MAX_DETECTIONS}}"
+    box_unit = _float(network.contract.box_unit)
+    return f"""/* {title}
+ */
+#include "edgeai_postprocess.h"
+
+#include <stddef.h>
+
+{chr(10).join(tables)}
+static const char *const class_names[EDGEAI_PP_CLASSES] = {{
+{names}
+}};
+
+const edgeai_pp_network edgeai_pp_this_network = {{
+    .flip = 0x{network.flip:02X},
+    .box_unit = {box_unit},
+    .groups = {{
+{chr(10).join(groups)}
+    }},
+    .proto = {_initialiser(network.proto, 4)},
+    .class_names = class_names,
+}};
+
+const edgeai_pp_settings edgeai_pp_defaults = {thresholds};
+"""
+
+
+def _group(group: _Group, index: int, weights: str) -> str:
+    return f"""        {{
+            .anchors = {group.anchors},
+            .columns = {group.columns},
+            .stride = {group.stride},
+            .scores = {_initialiser(group.scores, 12)},
+            .boxes = {_initialiser(group.boxes, 12)},
+            .coefs = {_initialiser(group.coefs, 12)},
+            .score_of = score_of_{index},
+            .dfl_weight = {weights},
+        }},"""
+
+
+def _initialiser(tensor: _Tensor | None, indent: int) -> str:
+    if tensor is None:
+        return "{0}"
+    fields = [
+        f".output = {tensor.output}, .zero_level = {tensor.zero_level}, .first = {tensor.first},",
+        f".anchor_step = {tensor.anchor_step}, .channel_step = {tensor.channel_step}, .scale = {_float(tensor.scale)},",
+    ]
+    return "\n".join(["{", *(" " * (indent + 4) + line for line in fields), " " * indent + "}"])
+
+
+def _table(name: str, values: list[str]) -> str:
+    return f"{name}[{len(values)}] = {{\n{_lines(values)}\n}};\n"
+
+
+def _lines(values: list[str]) -> str:
+    """Values separated by commas, in lines of about 110 columns."""
+    lines, line = [], "   "
+    for value in values:
+        if len(line) + len(value) > 110:
+            lines.append(line)
+            line = "   "
+        line += f" {value},"
+    return "\n".join([*lines, line])
+
+
+def _float(value: float) -> str:
+    """A C constant that is this float32 exactly: nine digits tell all of them apart."""
+    if not math.isfinite(value):
+        raise InputError("a scale of the file is not a number", "the file is damaged")
+    text = f"{float(np.float32(value)):.9g}"
+    return f"{text if {'.', 'e'} & set(text) else text + '.0'}f"
+
+
+def _string(name: str) -> str:
+    """A C string literal: whatever is no plain character goes in octal."""
+    plain = re.compile(r"[A-Za-z0-9 _.,+-]")
+    characters = (chr(byte) for byte in name.encode())
+    return '"' + "".join(c if plain.match(c) else f"\\{ord(c):03o}" for c in characters) + '"'
+
+
+def _comment(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9 _.,+-]", "?", name)
+
+
+def _summary(network: _Network, limits: Limits, model: FileRef, folder: Path) -> PostprocessSources:
+    columns = network.proto_grid[1]
+    tables = sum(4 * LEVELS * (1 + (group.dfl_weight is not None)) for group in network.groups)
+    # edgeai_pp_mask: 4 coordinates, 2 pointers, offset, coefficients, 2 columns, 2 rows, logits; blended at 8 bytes
+    head = (8 + 8 + 4 + 2 * network.coefs + 4 + 3) // 4 * 4 + 8 + 8 * columns
+    mask = (head + 7) // 8 * 8 + 8 * columns if network.coefs else 0
+    return PostprocessSources(
+        model=model,
+        layout=network.contract.layout,
+        confidence=limits.conf,
+        nms_iou=limits.iou,
+        max_detections=limits.max_detections,
+        max_candidates=limits.max_candidates,
+        table_bytes=tables,
+        workspace_bytes=8 + 12 * limits.max_candidates + 16 * limits.max_detections,
+        result_bytes=28 * limits.max_detections,
+        mask_bytes=mask,
+        files=tuple(file_ref(folder / name) for name in (*SOURCES, CONFIG, NETWORK)),
+        provenance=provenance(
+            "postprocess",
+            [model],
+            [
+                ("conf", limits.conf),
+                ("iou", limits.iou),
+                ("max_det", limits.max_detections),
+                ("max_candidates", limits.max_candidates),
+            ],
+            ["numpy"],
+            network.contract.spec.licence,
+        ),
+    )
