@@ -1,0 +1,82 @@
+"""`edgeai postprocess`: what it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from check_program import build_host
+from helpers import edgeai, refused
+
+from edgeai.artifacts import Contract
+from edgeai.device import postprocess_config
+from edgeai.device.postprocess_config import CONFIG, NETWORK, Limits, write_postprocess
+from edgeai.evaluate.backends.litert import tflite_contract
+from edgeai.graph import load_graph
+
+ST = "yolov8n_256_quant_pc_ii_seg_coco-st.tflite"
+
+
+@pytest.fixture
+def model(kit: Path) -> Path:
+    return kit / "tflite" / ST
+
+
+def test_the_command_says_what_it_wrote(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = edgeai(capsys, "postprocess", model, "-o", tmp_path, "--max-det", 20)
+    assert shown.code == 0, shown.err
+    assert max(map(len, shown.out.replace(str(tmp_path), "").splitlines())) <= 80
+    made = json.loads(edgeai(capsys, "postprocess", model, "-o", tmp_path, "--max-det", 20, "--json").out)
+    assert made["max_detections"] == 20
+    assert {file["name"] for file in made["files"]} == {path.name for path in tmp_path.iterdir()}
+    build_host(tmp_path)
+
+
+def test_same_file_same_bytes(model: Path, tmp_path: Path) -> None:
+    first = write_postprocess(model, tmp_path / "a", Limits())
+    assert first == write_postprocess(model, tmp_path / "b", Limits())
+
+
+def test_names_of_classes_cannot_become_code(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model file is somebody else's: its strings stay strings."""
+    contract = tflite_contract(load_graph(model), model)
+    names = ('"; int evil; "', "*/ #error", "back\\slash", "??/", "new\nline", "käfer\0", "1234")
+    spec = replace(contract.spec, names=(names * 12)[: contract.spec.nc])
+
+    def named(*_: object) -> Contract:
+        return replace(contract, spec=spec)
+
+    monkeypatch.setattr(postprocess_config, "tflite_contract", named)
+    odd = tmp_path / "odd\n * evil;.tflite"
+    odd.write_bytes(model.read_bytes())
+    write_postprocess(odd, tmp_path / "c", Limits())
+    build_host(tmp_path / "c")
+    for name in (CONFIG, NETWORK):
+        assert not any("evil;" in line for line in (tmp_path / "c" / name).read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mobilenet_v1_0.5_224_int8.tflite", ("no head layout",)),
+        ("yolov8n_256_quant_pc_uf_od_coco-person.tflite", ("float32", "--output-type int8")),
+        ("absent.tflite", ("does not exist",)),
+    ],
+)
+def test_other_files_are_refused(
+    name: str, words: tuple[str, ...], kit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused(edgeai(capsys, "postprocess", kit / "tflite" / name, "-o", tmp_path / "out"), 2, *words)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--conf", 1), ("--conf", "nan"), ("--iou", 0), ("--max-det", 0), ("--max-det", 600), ("--max-det", 70000)],
+)
+def test_limits_that_do_not_fit_are_refused(
+    options: tuple[str, object], model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused(edgeai(capsys, "postprocess", model, "-o", tmp_path / "out", *options), 2, "hint")
