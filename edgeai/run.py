@@ -11,7 +11,7 @@ from edgeai.board import Board
 from edgeai.evaluate.dataset import Dataset
 from edgeai.files import file_ref
 from edgeai.footprint.estimate import estimate
-from edgeai.gate.policy import judge
+from edgeai.gate.policy import DROP_ALONE, Rule, judge
 from edgeai.provenance import EVALUATE_TOOLS, provenance
 from edgeai.quantize.calibration import CalibrationSource
 from edgeai.stages import Recipe, Stages
@@ -23,14 +23,16 @@ class Limits:
 
     max_drop: float = 1.0
     metrics: tuple[str, ...] = ()
+    rule: Rule = DROP_ALONE
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run's record and, for every quantised file of it, where its bytes are."""
+    """A run's record, and where the bytes are of every quantised file of it and of the float reference."""
 
     record: RunRecord
     files: tuple[Path, ...]
+    reference: Path
 
 
 def run(
@@ -54,7 +56,9 @@ def run(
     results = [stages.evaluated(path, dataset) for path in files]
     others = [stages.evaluated(path, dataset) for path in compare]
     footprints: list[Footprint] = [estimate(path, board) for path in (*files, *compare) for board in boards]
-    verdicts: list[GateVerdict] = [judge(baseline, result, limits.max_drop, limits.metrics) for result in results]
+    verdicts: list[GateVerdict] = [
+        judge(baseline, result, limits.max_drop, limits.metrics, limits.rule) for result in results
+    ]
     inputs = [file_ref(model), dataset.annotations, *map(file_ref, compare)]
     options = [("calibration", calibration.set.sha256), ("boards", ",".join(b.name for b in boards))]
     record = RunRecord(
@@ -65,4 +69,4 @@ def run(
         verdicts=tuple(verdicts),
         provenance=provenance("run", inputs, options, EVALUATE_TOOLS, made[0][1].contract.spec.licence),
     )
-    return Finished(record, files)
+    return Finished(record, files, reference)

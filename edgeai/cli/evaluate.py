@@ -89,7 +89,7 @@ def command(
     \b
     edgeai evaluate model.tflite --images val/images \\
       --annotations val/instances.json
-    edgeai evaluate classifier.tflite --images flowers/
+    edgeai evaluate classifier.onnx --images flowers/
 
     The set may come from an edgeai.toml:
 

@@ -71,9 +71,10 @@ def quantize_options(function: F) -> F:
 
 def model_path(project: Project, given: Path | None) -> Path:
     """The model of the command line, else of the project file. Raises InputError where there is none."""
-    if given is not None and (bundled := bundled_model(str(given))) is not None and not given.exists():
-        return bundled
     chosen = given or project.path(project.settings.model.path)
+    name = str(given) if given is not None else project.settings.model.path
+    if (bundled := bundled_model(name)) is not None and (chosen is None or not chosen.exists()):
+        return bundled
     if chosen is None:
         raise InputError("no model given", "pass a .pt, .safetensors or .onnx file, or set [model] path in edgeai.toml")
     return chosen

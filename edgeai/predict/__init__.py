@@ -1,0 +1,1 @@
+"""What a network finds in images, videos and cameras."""

@@ -1,0 +1,50 @@
+"""The commands that make a result again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from edgeai.artifacts import Provenance, QuantizedModel, RunRecord
+from edgeai.report.dossier import Dossier
+
+
+def reproduce(dossier: Dossier, boards: Sequence[str]) -> tuple[str, ...]:
+    """Commands from the record of a run; of bare files what leads to their figures. PHOTOS, IMAGES and ANNOTATIONS
+    stand for the sets whose hashes the provenance names."""
+    if dossier.record is not None:
+        return (_run(dossier.record), "edgeai report")
+    names = [shlex.quote(path.name) for path in dossier.models]
+    where = [f" --board {shlex.quote(board)}" for board in boards]
+    return (
+        *(f"edgeai inspect {name}" for name in names),
+        *(f"edgeai footprint {name}{board}" for name in names for board in where),
+    )
+
+
+def _run(record: RunRecord) -> str:
+    made = record.quantized[0]
+    parts = ["edgeai run", shlex.quote(record.model.name), *_recipe(record.quantized, made)]
+    parts += ["--calibration PHOTOS", f"--limit {len(made.calibration.images)}", f"--seed {made.calibration.seed}"]
+    parts += ["--images IMAGES", "--annotations ANNOTATIONS"]
+    parts += [f"--board {shlex.quote(name)}" for name in option(record.provenance, "boards").split(",") if name]
+    limits = {check.limit for verdict in record.verdicts for check in verdict.checks}
+    parts += [f"--max-drop {limit:g}" for limit in sorted(limits)[:1]]
+    ours = {entry.file.sha256 for entry in record.quantized} | {record.results[0].model.sha256}
+    parts += [f"--compare {shlex.quote(r.model.name)}" for r in record.results if r.model.sha256 not in ours]
+    return " ".join(parts)
+
+
+def _recipe(all_made: Sequence[QuantizedModel], made: QuantizedModel) -> list[str]:
+    contract = made.contract
+    size = [f"--imgsz {contract.imgsz}"]
+    kinds = [f"--{name.replace('_', '-')} {option(made.provenance, name)}" for name in ("input_type", "output_type")]
+    kinds = [kind for kind in kinds if not kind.endswith(" int8") and not kind.endswith(" ")]
+    if len(all_made) > 1:
+        return [*size, *kinds, "--all"]
+    return [*size, *kinds, f"--layout {contract.layout}", f"--{made.audit.granularity}"]
+
+
+def option(origin: Provenance, name: str) -> str:
+    """An option of a provenance; "" where it has none of that name."""
+    return next((fact.value for fact in origin.options if fact.name == name), "")
