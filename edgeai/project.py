@@ -49,8 +49,12 @@ class BoardsSection:
 
 @dataclass(frozen=True, slots=True)
 class GateSection:
+    """`confidence` 0: the drop alone decides, its interval is only shown."""
+
     max_drop: float = 1.0
     metrics: tuple[str, ...] = ()
+    confidence: float = 0.0
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,7 @@ targets = ["stm32n6"]
 [gate]
 max_drop = 1.0             # points of AP against fp32
 metrics = []               # empty: box_ap and mask_ap
+confidence = 0.0           # 0.95: fail only where the drop is over the limit that surely
 """
 
 

@@ -10,8 +10,8 @@ from edgeai.artifacts import Footprint, GateVerdict, RunRecord
 from edgeai.board import Board
 from edgeai.evaluate.dataset import Dataset
 from edgeai.files import file_ref
-from edgeai.footprint.estimate import estimate
 from edgeai.gate.policy import DROP_ALONE, Rule, judge
+from edgeai.latency.estimate import assess
 from edgeai.provenance import EVALUATE_TOOLS, provenance
 from edgeai.quantize.calibration import CalibrationSource
 from edgeai.stages import Recipe, Stages
@@ -55,7 +55,7 @@ def run(
     baseline = stages.evaluated(reference, dataset)
     results = [stages.evaluated(path, dataset) for path in files]
     others = [stages.evaluated(path, dataset) for path in compare]
-    footprints: list[Footprint] = [estimate(path, board) for path in (*files, *compare) for board in boards]
+    footprints: list[Footprint] = [assess(path, board) for path in (*files, *compare) for board in boards]
     verdicts: list[GateVerdict] = [
         judge(baseline, result, limits.max_drop, limits.metrics, limits.rule) for result in results
     ]

@@ -26,7 +26,7 @@ from edgeai.project import load_project
 from edgeai.stages import Recipe, Stages, deliver
 
 ACCURACY = ("model", "precision", "granularity", "layout", "box AP", "mask AP", "drop")
-MEMORY = ("file KiB", "weights KiB", "peak RAM KiB", "fits")
+MEMORY = ("file KiB", "weights KiB", "peak RAM KiB", "ms", "fits")
 NARROW_NAME = 16  # columns of the name in a terminal that does not hold the whole table
 
 
@@ -159,11 +159,12 @@ def _accuracy(result: EvalResult, baseline: EvalResult, record: RunRecord) -> tu
 
 def _memory(result: EvalResult, footprint: list[Footprint]) -> tuple[str, ...]:
     if not footprint:
-        return ("", "", "", "")
+        return ("", "", "", "", "")
     return (
         f"{result.model.bytes / 1024:.0f}",
         kib(footprint[0].weights_bytes),
         kib(footprint[0].activations_bytes),
+        f"{latency.ms.point:.1f}" if (latency := footprint[0].latency) else "–",
         ", ".join(f"{need.board} {'yes' if need.fits else 'NO'}" for need in footprint),
     )
 
@@ -185,16 +186,22 @@ def _text(record: RunRecord, folder: Path) -> str:
         *_tables(rows(record), shutil.get_terminal_size().columns),
         "",
         f"AP on {protocol.num_images} images of {protocol.dataset} at {protocol.imgsz} px;",
-        "drop in points, box / mask; weights and RAM are estimates",
+        f"drop in points, box / mask; weights, RAM and ms are estimates{_first_board(record)}",
         *_verdicts(record),
         f"results: {folder}",
     ]
     return "\n".join(lines)
 
 
+def _first_board(record: RunRecord) -> str:
+    """Which board the columns are for, where there are several."""
+    boards = list(dict.fromkeys(need.board for need in record.footprints))
+    return f" for {boards[0]}" if len(boards) > 1 else ""
+
+
 def _tables(found: list[tuple[str, ...]], columns: int) -> list[str]:
     """One table where the terminal is wide enough, else accuracy and memory one above the other."""
-    whole = table((*ACCURACY, *MEMORY), found, right=(4, 5, 6, 7, 8, 9))
+    whole = table((*ACCURACY, *MEMORY), found, right=(4, 5, 6, 7, 8, 9, 10))
     if max(map(width, whole.splitlines())) <= columns:
         return [whole]
     names = [shorten(row[0], NARROW_NAME) for row in found]
@@ -207,7 +214,7 @@ def _tables(found: list[tuple[str, ...]], columns: int) -> list[str]:
     return [
         table(ACCURACY, accuracy, right=(4, 5, 6)),
         "",
-        table(("model", "granularity", "layout", *MEMORY), memory, right=(3, 4, 5)),
+        table(("model", "granularity", "layout", *MEMORY), memory, right=(3, 4, 5, 6)),
     ]
 
 

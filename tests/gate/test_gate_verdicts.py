@@ -130,10 +130,10 @@ def test_junit_is_valid_whatever_the_name() -> None:
 def test_markdown_is_a_table_whatever_the_name() -> None:
     text = markdown(judge(FP32, result(NASTY, box_ap=30.0, mask_ap=20.0), 1.0))
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert text.startswith("### Accuracy gate: FAILED\n") and len(rows) == 4
+    assert text.startswith("### Gate: FAILED\n") and len(rows) == 4
     assert rows[3] == "| mask_ap | 23.60 | 20.00 | 3.60 | 1 | **too far** |"
     assert "<&" not in text and "\x1b" not in text
-    assert markdown(judge(FP32, FP32, 1.0)).startswith("### Accuracy gate: passed\n")
+    assert markdown(judge(FP32, FP32, 1.0)).startswith("### Gate: passed\n")
 
 
 def test_a_drop_just_over_the_limit_shows_as_such() -> None:

@@ -1,0 +1,239 @@
+"""Runs the float network, the int8 network and the int8 layers one by one over images, and compares every tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeai.errors import InputError, ToolError
+from edgeai.graph.types import Graph, Op, Tensor
+from edgeai.quantize.debug.surgery import Cut, is_coded
+from edgeai.quantize.debug.tally import Tally
+
+Floats = NDArray[np.float32]
+UNBOUNDED = (-np.inf, np.inf)
+FIXED_GRID = frozenset({"LOGISTIC", "SOFTMAX"})
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """What is compared: the int8 `graph` with its file, its layers cut apart, and the float network.
+
+    `counterpart` maps int8 tensors to tensors of the float network, `bounds` some int8 tensors to the range outside of
+    which values make no difference to what reads them.
+    """
+
+    graph: Graph
+    coded: bytes
+    layers: Cut
+    reference: bytes
+    counterpart: dict[int, int]
+    bounds: dict[int, tuple[float, float]]
+
+
+@dataclass(slots=True)
+class Observed:
+    """What was counted of one result: the tallies, and the float values' extremes, squares and clipped share."""
+
+    low: float
+    high: float
+    stepwise: Tally
+    cumulative: Tally
+    slices: tuple[Tally, ...] = ()
+    squares: float = 0.0
+    count: int = 0
+    clipped: int = 0
+
+    @property
+    def rms(self) -> float:
+        return float((self.squares / self.count) ** 0.5) if self.count else 0.0
+
+
+def measure(
+    networks: Networks, images: Sequence[Floats], progress: Callable[[], object] | None = None
+) -> tuple[dict[int, Observed], dict[int, tuple[float, float]], str]:
+    """By int8 tensor: what was counted of every result that has a float counterpart, and the float extremes. And the
+    kernel set of the int8 runs.
+
+    `images` are inputs [1, ...] of the float network in real numbers; `progress` is called twice for each.
+    Raises InputError where an image does not fit the network, ToolError where the runtime fails.
+    """
+    reference = _Runner(networks.reference, "builtin")
+    extremes = _extremes(networks, reference, images, progress)
+    coded, layers, kernels = _int8_runners(networks)
+    found = {t: _observed(networks, t, extremes) for t in networks.layers.results if t in extremes}
+    for image in images:
+        reference.run({networks.counterpart[t]: image for t in networks.graph.inputs})
+        exact = {t: reference.read(networks.counterpart[t]) for t in extremes}
+        coded.run({t: encode(exact[t], networks.graph.tensors[t]) for t in networks.graph.inputs})
+        _step(networks, layers, coded, exact)
+        for t, entry in found.items():
+            _count(networks, t, entry, exact, layers, coded)
+        if progress is not None:
+            progress()
+    return found, extremes, kernels
+
+
+def _int8_runners(networks: Networks) -> tuple[_Runner, _Runner, str]:
+    """On reference kernels, which are the same on every machine; on built-in ones where an operator has no other."""
+    try:
+        return _Runner(networks.coded, "reference"), _Runner(networks.layers.data, "reference"), "reference"
+    except ToolError:
+        return _Runner(networks.coded, "builtin"), _Runner(networks.layers.data, "builtin"), "builtin"
+
+
+def _extremes(
+    networks: Networks, reference: _Runner, images: Sequence[Floats], progress: Callable[[], object] | None
+) -> dict[int, tuple[float, float]]:
+    """Smallest and largest float value of every int8 tensor that has a counterpart, zero included."""
+    found: dict[int, tuple[float, float]] = {}
+    for image in images:
+        reference.run({networks.counterpart[t]: image for t in networks.graph.inputs})
+        for t, f in networks.counterpart.items():
+            values = reference.read(f)
+            if values.dtype != np.float32:
+                continue
+            # padding with the lowest float there is, in front of a max pooling, is no value of the network's
+            real = values[values > np.finfo(np.float32).min / 2] if values.size else values
+            low, high = found.get(t, (0.0, 0.0))
+            floor, ceiling = networks.bounds.get(t, UNBOUNDED)
+            found[t] = (
+                max(floor, min(low, float(real.min(initial=0.0)))),
+                min(ceiling, max(high, float(real.max(initial=0.0)))),
+            )
+            if not np.isfinite(found[t]).all():
+                raise InputError(f"{networks.graph.tensors[t].name} is not finite in the float network")
+        if progress is not None:
+            progress()
+    return found
+
+
+def _observed(networks: Networks, t: int, extremes: dict[int, tuple[float, float]]) -> Observed:
+    tensor = networks.graph.tensors[t]
+    low, high = extremes[t]
+    joined = concatenated(networks.graph, networks.graph.producer(t))
+    return Observed(
+        low,
+        high,
+        Tally(low, high, tensor.scale),
+        Tally(low, high, tensor.scale),
+        tuple(Tally(*extremes.get(i, extremes[t]), tensor.scale) for i in joined),
+    )
+
+
+def concatenated(graph: Graph, op: Op | None) -> tuple[int, ...]:
+    """The activations that a concatenation joins; empty for other operators, and for one with constants."""
+    if op is None or op.kind != "CONCATENATION" or any(graph.tensors[t].is_constant for t in op.inputs):
+        return ()
+    return op.inputs
+
+
+def _step(networks: Networks, layers: _Runner, coded: _Runner, exact: dict[int, Floats]) -> None:
+    """Run every layer on the float tensors, quantised; what has no float counterpart comes from the int8 run."""
+    given: dict[int, NDArray[Any]] = {}
+    for t, place in networks.layers.twins.items():
+        tensor = networks.graph.tensors[t]
+        known = t in exact and (is_coded(tensor) or tensor.dtype == "float32")
+        given[layers.inputs[place]] = encode(exact[t], tensor) if known else coded.read(t)
+    layers.run(given)
+
+
+def _count(
+    networks: Networks, t: int, entry: Observed, exact: dict[int, Floats], layers: _Runner, coded: _Runner
+) -> None:
+    tensor, op = networks.graph.tensors[t], networks.graph.producer(t)
+    # clipped: beyond the extremes lie only padding with the lowest number, and what makes no difference
+    ends = np.float32(entry.low), np.float32(entry.high)
+    bounded = t in networks.bounds
+    values = exact[t].clip(*ends)
+    alone = decode(layers.read(layers.outputs[networks.layers.results[t]]), tensor)
+    running = decode(coded.read(t), tensor)
+    if bounded:
+        alone, running = alone.clip(*ends), running.clip(*ends)
+    entry.stepwise.add(values, alone)
+    entry.cumulative.add(values, running)
+    everything = exact[t].ravel() if bounded else values.ravel()
+    entry.squares += float(everything @ everything)
+    entry.count += values.size
+    if is_coded(tensor):
+        low, high = grid(tensor)
+        # the int8 grids of sigmoid and softmax are fixed and end one step below 1: a 1 there is no saturation
+        slack = tensor.scale * (1.5 if op is not None and op.kind in FIXED_GRID else 0.5)
+        entry.clipped += int(np.count_nonzero((values < low - slack) | (values > high + slack)))
+    start = 0
+    for source, tally in zip(concatenated(networks.graph, op), entry.slices, strict=True):
+        assert op is not None
+        axis = op.axis % len(tensor.shape)
+        stop = start + networks.graph.tensors[source].shape[axis]
+        piece = (slice(None),) * axis + (slice(start, stop),)
+        tally.add(np.ascontiguousarray(values[piece]), np.ascontiguousarray(alone[piece]))
+        start = stop
+
+
+# --- integers and real numbers ------------------------------------------------------------------
+
+
+def grid(tensor: Tensor) -> tuple[float, float]:
+    """The smallest and the largest real number that a quantised tensor can hold."""
+    info = np.iinfo(tensor.dtype)
+    return (int(info.min) - tensor.zero_point) * tensor.scale, (int(info.max) - tensor.zero_point) * tensor.scale
+
+
+def encode(values: Floats, tensor: Tensor) -> NDArray[Any]:
+    """Real numbers as a tensor holds them: round(real / scale) + zero point, saturated; unchanged for a float one."""
+    if not is_coded(tensor):
+        return values.astype(tensor.dtype)
+    info = np.iinfo(tensor.dtype)
+    codes = np.rint(values / np.float32(tensor.scale)) + np.float32(tensor.zero_point)
+    return np.asarray(codes.clip(info.min, info.max).astype(tensor.dtype))
+
+
+def decode(codes: NDArray[Any], tensor: Tensor) -> Floats:
+    """scale * (q - zero point), float32."""
+    if not is_coded(tensor):
+        return codes.astype(np.float32)
+    return np.asarray((codes.astype(np.float32) - np.float32(tensor.zero_point)) * np.float32(tensor.scale))
+
+
+class _Runner:
+    """One network in LiteRT with all its tensors kept; `inputs` and `outputs` are tensor numbers in the file's order.
+
+    Floats run on built-in kernels: the reference is eight times slower and no closer.
+    """
+
+    def __init__(self, data: bytes, kernels: Literal["reference", "builtin"]) -> None:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        kind = {
+            "reference": OpResolverType.BUILTIN_REF,
+            "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        }[kernels]
+        try:
+            self._interpreter = Interpreter(
+                model_content=data,
+                num_threads=2,
+                experimental_preserve_all_tensors=True,
+                experimental_op_resolver_type=kind,
+            )
+            self._interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            text = " ".join(str(error).split())[:160]
+            raise ToolError(f"LiteRT cannot run this network layer by layer: {text}") from None
+        self.inputs = [int(entry["index"]) for entry in self._interpreter.get_input_details()]
+        self.outputs = [int(entry["index"]) for entry in self._interpreter.get_output_details()]
+
+    def run(self, given: dict[int, NDArray[Any]]) -> None:
+        try:
+            for index, values in given.items():
+                self._interpreter.set_tensor(index, values)
+            self._interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            raise ToolError(f"LiteRT failed: {' '.join(str(error).split())[:160]}") from None
+
+    def read(self, index: int) -> NDArray[Any]:
+        values: NDArray[Any] = self._interpreter.get_tensor(index)
+        return values
