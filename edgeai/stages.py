@@ -9,7 +9,7 @@ import itertools
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -31,7 +31,8 @@ from edgeai.errors import InputError
 from edgeai.files import existing_file, file_ref, write_with
 from edgeai.provenance import CONVERT_TOOLS, EVALUATE_TOOLS, EXPORT_TOOLS, QUANTIZE_TOOLS, provenance
 from edgeai.quantize.calibration import CalibrationSource, batches
-from edgeai.quantize.ptq import InputType, OutputType
+from edgeai.quantize.ptq import NOTE, InputType, OutputType
+from edgeai.quantize.recipe import DEFAULT, Method
 from edgeai.training.learned import ranges_path
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Recipe:
     output_type: OutputType = "int8"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    method: Method = DEFAULT
 
 
 class Stages:
@@ -125,17 +127,29 @@ class Stages:
 
     # --- int8 ---------------------------------------------------------------------------------
 
-    def ranges(self, model: Path, contract: Contract, calibration: CalibrationSource) -> Ranges:
+    def ranges(
+        self,
+        model: Path,
+        contract: Contract,
+        calibration: CalibrationSource,
+        method: Method = DEFAULT,
+    ) -> Ranges:
         """Activation ranges of a float TFLite; `contract` names its outputs."""
-        from edgeai.quantize.observe import OBSERVER, observe
+        from edgeai.quantize.observe import observe
 
-        options = [("calibration", calibration.set.sha256), ("contract", to_json(contract)), ("observer", OBSERVER)]
+        options = [
+            ("calibration", calibration.set.sha256),
+            ("contract", to_json(contract)),
+            ("observer", method.observer),
+            ("exceptions", method.exceptions),
+            ("joint_scales", method.joint_scales),
+        ]
         inputs = provenance("calibrate", [file_ref(model)], options, QUANTIZE_TOOLS)
 
         def produce(folder: Path) -> None:
             self._warm_up("write_quantized", ("tensorflow.lite.python.convert",))
             images = self._ticking(batches(calibration.paths, contract), len(calibration.paths))
-            (folder / "ranges.json").write_text(to_json(observe(model, contract, calibration.set, images)))
+            (folder / "ranges.json").write_text(to_json(observe(model, contract, calibration.set, images, method)))
 
         return _load(Ranges, self._stage(inputs, produce) / "ranges.json")
 
@@ -164,14 +178,19 @@ class Stages:
             raise InputError("granularity must be per-channel or per-tensor")
         onnx, exported = self.float_onnx(model, recipe, calibration)
         tflite, converted = self.converted(onnx, exported.contract)
-        ranges = self.ranges(tflite, converted.contract, calibration)
-        if ranges_path(model).is_file():
+        ranges = self.ranges(tflite, converted.contract, calibration, recipe.method)
+        learned = ranges_path(model).is_file()
+        if learned:
             ranges = self.carried(model, tflite, converted.contract, ranges, calibration)
+        # learned ranges are the optimum of the training that learned them, with the biases it had
+        method = replace(recipe.method, ranges="observed", biases="analytic") if learned else recipe.method
         options = [
             ("granularity", recipe.granularity),
             ("input_type", recipe.input_type),
             ("output_type", recipe.output_type),
             ("observer", ranges.observer),
+            ("method", method.describe()),
+            ("tuning_images", method.images if method.tunes else 0),
             ("calibration_sha256", calibration.set.sha256),
             ("calibration_images", len(calibration.paths)),
             ("seed", calibration.set.seed),
@@ -183,11 +202,17 @@ class Stages:
         def produce(folder: Path) -> None:
             per_channel = recipe.granularity == "per-channel"
             arguments = (tflite, ranges, converted.contract, per_channel, recipe.input_type, recipe.output_type)
-            self._child(folder, write_quantized, *arguments, folder / name, "contract.json")
+            self._child(
+                folder, write_quantized, *arguments, method, calibration.paths, folder / name, "contract.json"
+            )
+            found = audit(folder / name)
+            note = (folder / name).with_suffix(NOTE)
+            if note.is_file():
+                found = replace(found, findings=(*found.findings, note.read_text()))
             made = QuantizedModel(
                 file=file_ref(folder / name),
                 contract=_load(Contract, folder / "contract.json"),
-                audit=audit(folder / name),
+                audit=found,
                 calibration=calibration.set,
                 parity=(*exported.parity, *converted.parity),
                 provenance=provenance(
@@ -202,6 +227,22 @@ class Stages:
 
         output = self._run_stage(inputs, produce)
         return output.folder / name, _load(QuantizedModel, output.folder / "quantized.json"), output
+
+    def qdq(self, tflite: Path, made: QuantizedModel) -> tuple[Path, QuantizedModel]:
+        """The QDQ ONNX file of an int8 TFLite: the same codes, scales and zero points."""
+        from edgeai.export.to_qdq import write_qdq
+        from edgeai.graph.audit import audit
+
+        inputs = provenance("qdq", [file_ref(tflite)], [], EXPORT_TOOLS)
+        name = f"{tflite.stem}.onnx"
+
+        def produce(folder: Path) -> None:
+            self._child(folder, write_qdq, tflite, made.contract, folder / name, "contract.json")
+            other = replace(made, file=file_ref(folder / name), audit=audit(folder / name))
+            (folder / "quantized.json").write_text(to_json(other))
+
+        folder = self._stage(inputs, produce)
+        return folder / name, _load(QuantizedModel, folder / "quantized.json")
 
     # --- accuracy -----------------------------------------------------------------------------
 

@@ -15,10 +15,12 @@ from edgeai.artifacts import RunRecord, from_json
 
 # layout, granularity -> mask and box points against fp32
 LIMITS = {
-    ("raw", "per-channel"): (1.0, 1.0),
-    ("raw", "per-tensor"): (1.5, 2.0),
-    ("split", "per-channel"): (2.0, 3.0),
-    ("split", "per-tensor"): (3.0, 4.0),
+    ("raw", "per-channel"): (0.7, 1.0),
+    ("raw", "per-tensor"): (1.4, 1.8),
+    ("split", "per-channel"): (1.6, 2.6),
+    ("split", "per-tensor"): (1.9, 3.0),
+    ("concat", "per-channel"): (1.6, 2.7),
+    ("concat", "per-tensor"): (1.9, 3.1),
 }
 
 

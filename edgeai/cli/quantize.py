@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,12 +12,18 @@ from edgeai.cli.listener import TerminalListener
 from edgeai.cli.options import PathParam, calibration_set, json_option, model_path, quantize_options, recipe
 from edgeai.cli.render import emit, facts, kib
 from edgeai.project import load_project
+from edgeai.quantize.recipe import DEFAULT, read_recipe
 from edgeai.stages import Stages, deliver
 
 
 @click.command(short_help="Make an int8 TFLite file and audit it.")
 @click.argument("model", type=PathParam, required=False)
 @quantize_options
+@click.option("--recipe", "recipe_file", type=PathParam, metavar="TOML", help="How to quantise; see docs/accuracy.md.")
+@click.option(
+    "--format", "form", type=click.Choice(["tflite", "qdq"]), default="tflite", show_default=True,
+    help="TFLite, or ONNX with QuantizeLinear and DequantizeLinear: the same codes, float input and outputs.",
+)  # fmt: skip
 @click.option("-o", "--output", type=PathParam, metavar="OUT.tflite", help="Where to write the file.")
 @json_option
 def command(
@@ -31,20 +38,30 @@ def command(
     seed: int | None,
     input_type: str | None,
     output_type: str | None,
+    recipe_file: Path | None,
+    form: str,
     output: Path | None,
     as_json: bool,
 ) -> None:
     """Quantise a model to int8 with calibration images, and say what the file turned out to be.
 
     \b
-    edgeai quantize best.pt --per-channel --imgsz 256 --calibration photos/ -o best_int8.tflite
+    edgeai quantize best.pt --per-channel --imgsz 256 \\
+      --calibration photos/ -o best_int8.tflite
     edgeai quantize best.pt --per-tensor --layout concat --calibration photos/
+    edgeai quantize best.pt --recipe recipe.toml --calibration photos/
     """
     project = load_project()
     source = model_path(project, model)
+    method = read_recipe(recipe_file) if recipe_file is not None else DEFAULT
+    granularity = granularity or method.granularity
     wanted = recipe(project, source, granularity, imgsz, layout, input_type, output_type, mean, std)
+    wanted = replace(wanted, method=method)
     images = calibration_set(project, calibration, limit, seed)
-    path, made, _ = Stages(project.cache, TerminalListener()).quantized(source, wanted, images)
+    stages = Stages(project.cache, TerminalListener())
+    path, made, _ = stages.quantized(source, wanted, images)
+    if form == "qdq":
+        path, made = stages.qdq(path, made)
     target = output or (project.runs / path.name if project.found else Path(path.name))
     deliver(path, target)
     emit(made, describe(made, target), as_json)

@@ -16,18 +16,23 @@ ROUNDS = 3  # low end and high end in turn; the third round changes little
 class Histogram:
     """Counts of one tensor's values, and its extremes. The memory is fixed; bins widen by two as values grow."""
 
-    __slots__ = ("counts", "exponent", "high", "low", "zeros")
+    __slots__ = ("counts", "exponent", "high", "images", "low", "mean_high", "mean_low", "zeros")
 
     def __init__(self) -> None:
         self.counts = np.zeros(BINS, np.int64)
         self.exponent = FIRST_EXPONENT
         self.low = self.high = 0.0
-        self.zeros = 0
+        self.mean_low = self.mean_high = 0.0
+        self.zeros = self.images = 0
 
     def add(self, values: NDArray[np.float32]) -> None:
         """Count one image's values. The extremes see all of them, the counts a strided sample."""
         flat = values.ravel()
-        self.low, self.high = min(self.low, float(flat.min())), max(self.high, float(flat.max()))
+        lowest, highest = float(flat.min()), float(flat.max())
+        self.low, self.high = min(self.low, lowest), max(self.high, highest)
+        self.images += 1
+        self.mean_low += (lowest - self.mean_low) / self.images
+        self.mean_high += (highest - self.mean_high) / self.images
         if not np.isfinite(self.high - self.low):
             return
         while max(-self.low, self.high) >= 2.0**self.exponent:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +17,21 @@ from edgeai.artifacts import CalibrationSet, ChannelMean, Contract, Ranges, Tens
 from edgeai.errors import InputError
 from edgeai.files import file_ref
 from edgeai.quantize.bias import LAYOUTS
+from edgeai.quantize.recipe import DEFAULT, Method
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-OBSERVER = "least squares"
-
 # TFLite's int8 LOGISTIC has the output scale 1/256: beyond this input its result is the last step, 0 or 255/256.
 SIGMOID_SATURATION = math.log(2 * 256 - 1)
-# Class logits that leave the network: a score of 0.03 % is below every threshold, evaluation's 0.1 % included.
+# A score of 0.03 % is below every threshold, evaluation's 0.1 % included: what training need not represent.
 LOWEST_LOGIT = -8.0
+# What that kernel and SOFTMAX's leave: codes -128..127 on the scale 1/256, whatever the range says
+FIXED = frozenset({"LOGISTIC", "SOFTMAX"})
+FIXED_RANGE = (0.0, 255 / 256)
+# operators that move values without changing them: TFLite's kernels want one scale on both sides
+MOVES = frozenset({"CONCATENATION", "RESHAPE", "TRANSPOSE", "STRIDED_SLICE", "SLICE", "RESIZE_NEAREST_NEIGHBOR"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +48,24 @@ class _Activation:
 
 
 def observe(
-    model: Path, contract: Contract, calibration: CalibrationSet, images: Iterable[NDArray[np.float32]]
+    model: Path,
+    contract: Contract,
+    calibration: CalibrationSet,
+    images: Iterable[NDArray[np.float32]],
+    method: Method = DEFAULT,
 ) -> Ranges:
     """The range of every float activation of `model` over `images` [1,S,S,3] in 0..1.
 
-    Outputs keep their extremes; inner tensors get the range of least squared error; both leave out what the operator
+    Outputs keep their extremes; inner tensors get the range of the method's observer; both leave out what the operator
     behind them cannot tell apart. One image is in memory at a time. Raises InputError where a tensor is not finite.
     """
     import numpy as np
 
-    from edgeai.quantize.histogram import Histogram, least_squares_range
+    from edgeai.quantize.histogram import Histogram
+    from edgeai.quantize.observers import range_of
 
     interpreter = _interpreter(model)
-    tensors = _activations(interpreter, contract)
+    tensors = _activations(interpreter)
     histograms = [Histogram() for _ in tensors]
     place = interpreter.get_input_details()[0]["index"]
     sums: dict[int, NDArray[np.float64]] = {tensor.index: np.zeros(()) for tensor in tensors if tensor.channels}
@@ -74,10 +83,53 @@ def observe(
     for tensor, histogram in zip(tensors, histograms, strict=True):
         if not math.isfinite(histogram.high - histogram.low):
             raise InputError(f"{tensor.name} is not finite on the calibration images", "check the checkpoint")
-        low, high = (histogram.low, histogram.high) if tensor.exact else least_squares_range(histogram)
+        chosen = method.observer_of(tensor.name)
+        low, high = range_of(histogram, "min-max" if tensor.exact and not method.exceptions else chosen)
         ranges.append(TensorRange(tensor.index, tensor.name, max(low, tensor.floor), min(high, tensor.ceiling)))
+    operators = interpreter._get_ops_details()
+    ranges = with_fixed(ranges, operators)
+    if method.joint_scales:
+        ranges = joined(ranges, operators)
     means = tuple(ChannelMean(index, tuple((total / count).tolist())) for index, total in sums.items())
-    return Ranges(file_ref(model), calibration.sha256, OBSERVER, tuple(ranges), means)
+    return Ranges(file_ref(model), calibration.sha256, method.observer, tuple(ranges), means)
+
+
+def with_fixed(ranges: list[TensorRange], operators: Any) -> list[TensorRange]:
+    """What only moves the values of sigmoids and softmaxes gets their fixed scale, so that nothing is rescaled."""
+    fixed: set[int] = set()
+    for operator in operators:
+        data = [int(i) for i in operator["inputs"] if any(entry.tensor == int(i) for entry in ranges)]
+        kind = str(operator["op_name"])
+        if kind in FIXED or (kind in MOVES and data and fixed.issuperset(data)):
+            fixed.update(int(i) for i in operator["outputs"])
+    low, high = FIXED_RANGE
+    return [replace(entry, minimum=low, maximum=high) if entry.tensor in fixed else entry for entry in ranges]
+
+
+def joined(ranges: list[TensorRange], operators: Any) -> list[TensorRange]:
+    """One range for all tensors between which values only move, the union of theirs: no concatenation rescales."""
+    known = {entry.tensor: entry for entry in ranges}
+    group = {tensor: tensor for tensor in known}
+
+    def root(tensor: int) -> int:
+        while group[tensor] != tensor:
+            tensor = group[tensor]
+        return tensor
+
+    fixed = {int(i) for operator in operators if operator["op_name"] in FIXED for i in operator["outputs"]}
+    for operator in operators:
+        if operator["op_name"] in MOVES:
+            place = int(operator["outputs"][0])
+            for tensor in map(int, operator["inputs"]):
+                if tensor in known and place in known and tensor not in fixed:
+                    group[root(tensor)] = root(place)
+    low: dict[int, float] = {}
+    high: dict[int, float] = {}
+    for entry in ranges:
+        place = root(entry.tensor)
+        low[place] = min(low.get(place, 0.0), entry.minimum)
+        high[place] = max(high.get(place, 0.0), entry.maximum)
+    return [replace(e, minimum=low[root(e.tensor)], maximum=high[root(e.tensor)]) for e in ranges]
 
 
 def _interpreter(model: Path) -> Any:
@@ -94,14 +146,13 @@ def _interpreter(model: Path) -> Any:
     return interpreter
 
 
-def _activations(interpreter: Any, contract: Contract) -> list[_Activation]:
+def _activations(interpreter: Any) -> list[_Activation]:
     """Every float tensor that an operator writes or that is the input."""
     import numpy as np
 
     operators = interpreter._get_ops_details()
     inputs = {int(tensor["index"]) for tensor in interpreter.get_input_details()}
     outputs = [int(tensor["index"]) for tensor in interpreter.get_output_details()]
-    logits = {outputs[role.index] for role in contract.roles if role.kind == "logits"}
     readers: dict[int, set[str]] = {}
     for operator in operators:
         for index in operator["inputs"]:
@@ -121,7 +172,7 @@ def _activations(interpreter: Any, contract: Contract) -> list[_Activation]:
             _Activation(
                 index,
                 name,
-                floor=-SIGMOID_SATURATION if only_sigmoid else LOWEST_LOGIT if index in logits else -math.inf,
+                floor=-SIGMOID_SATURATION if only_sigmoid else -math.inf,
                 ceiling=SIGMOID_SATURATION if only_sigmoid else math.inf,
                 exact=index in outputs or index in inputs,
                 source=padded.get(index, index),

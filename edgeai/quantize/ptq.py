@@ -6,21 +6,31 @@ the same operators as the plain converter, and it decides nothing that the range
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from edgeai import worker
 from edgeai.artifacts import Contract, Ranges, to_json
-from edgeai.errors import InputError, ToolError
+from edgeai.errors import InputError, NotSimulatedError, ToolError
+from edgeai.quantize.recipe import Method
 
 InputType = Literal["int8", "uint8", "float32"]
 OutputType = Literal["int8", "float32"]
 CONTRACT_NAME = "edgeai.contract"
+NOTE = ".note"  # of the file that says what could not be done, beside the model
 
 
 def quantize(
-    model: bytes, ranges: Ranges, per_channel: bool, input_type: InputType, output_type: OutputType
+    model: bytes,
+    ranges: Ranges,
+    per_channel: bool,
+    input_type: InputType,
+    output_type: OutputType,
+    correct: bool = True,
 ) -> bytes:
-    """An int8 TFLite from a float TFLite and the ranges of its activations.
+    """An int8 TFLite from a float TFLite and the ranges of its activations; `correct` its biases for the weights'
+    rounding.
 
     Raises ToolError where TensorFlow's pass fails.
     """
@@ -39,7 +49,7 @@ def quantize(
     except Exception as error:  # the pass raises whatever MLIR reports
         text = " ".join(str(error).split())[:200]
         raise ToolError(f"TensorFlow's quantisation pass failed: {text}") from None
-    return with_corrected_biases(result, model, ranges)
+    return with_corrected_biases(result, model, ranges) if correct else result
 
 
 def with_corrected_biases(quantized: bytes, model: bytes, ranges: Ranges) -> bytes:
@@ -91,6 +101,34 @@ def _packed(tree: Any) -> bytes:
     return bytes(builder.Output())
 
 
+def tuned(
+    quantized: bytes,
+    model: bytes,
+    contract: Contract,
+    method: Method,
+    images: tuple[Path, ...],
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> bytes:
+    """`quantized` with the tuning of `method` on the first of `images`."""
+    import numpy as np
+    import torch
+
+    from edgeai.quantize.calibration import batches
+    from edgeai.quantize.tune import tune
+
+    torch.set_num_threads(2)
+    pictures = torch.from_numpy(np.concatenate(list(batches(images[: method.images], contract))))
+    return tune(
+        quantized,
+        model,
+        pictures,
+        ranges=method.ranges == "tuned",
+        biases=method.biases == "tuned",
+        weights=method.weights == "compensated",
+        progress=progress,
+    )
+
+
 def write_quantized(
     source: Path,
     ranges: Ranges,
@@ -98,9 +136,21 @@ def write_quantized(
     per_channel: bool,
     input_type: InputType,
     output_type: OutputType,
+    method: Method,
+    images: tuple[Path, ...],
     out: Path,
+    progress: Callable[[int, int], object] = worker.tick,
 ) -> Contract:
-    """`quantize` from file to file, the contract inside; returns the contract it wrote."""
-    data = quantize(source.read_bytes(), ranges, per_channel, input_type, output_type)
+    """`quantize` from file to file and the tuning of `method` on `images`, the contract inside; returns the contract.
+
+    A network with operators that cannot be simulated is not tuned; a file beside `out` says so (NOTE).
+    """
+    model = source.read_bytes()
+    data = quantize(model, ranges, per_channel, input_type, output_type, correct=method.biases != "none")
+    if method.tunes:
+        try:
+            data = tuned(data, model, contract, method, images, progress)
+        except NotSimulatedError as error:
+            out.with_suffix(NOTE).write_text(f"not tuned: {error.message}")
     out.write_bytes(with_contract(data, contract))
     return contract

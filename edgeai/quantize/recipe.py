@@ -1,0 +1,84 @@
+"""How a network is quantised: the method, as a TOML file says it. An empty file is the default.
+
+    granularity = "per-channel"     # else the command line or the project file decides
+    observer = "least-squares"      # min-max, moving-average, percentile, entropy
+    ranges = "tuned"                # observed: leave the observer's ranges as they are
+    biases = "tuned"                # analytic: for the weights' rounding alone; none
+    weights = "nearest"             # compensated: each rounding error made good by the next weights
+    joint_scales = false            # true: one range for all that meets in a concatenation, so that nothing is rescaled
+    images = 8                      # calibration images that tuning looks at
+
+    [[exceptions]]                  # tensors whose name matches get another observer
+    tensors = "*/Sigmoid*"
+    observer = "min-max"
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgeai.artifacts import Granularity, decode
+from edgeai.errors import InputError
+from edgeai.files import existing_file
+
+Observer = Literal["least-squares", "min-max", "moving-average", "percentile", "entropy"]
+OBSERVERS: tuple[Observer, ...] = ("least-squares", "min-max", "moving-average", "percentile", "entropy")
+MOST_IMAGES = 64  # all of them are in memory at once while tuning
+
+
+@dataclass(frozen=True, slots=True)
+class Exceptional:
+    """Tensors whose name matches the pattern `tensors` (as in a shell) get `observer`. The first match counts."""
+
+    tensors: str
+    observer: Observer
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How to quantise. The defaults are the default recipe; docs/accuracy.md says what each choice is worth."""
+
+    observer: Observer = "least-squares"
+    ranges: Literal["tuned", "observed"] = "tuned"
+    biases: Literal["tuned", "analytic", "none"] = "tuned"
+    weights: Literal["nearest", "compensated"] = "nearest"
+    joint_scales: bool = False
+    images: int = 8
+    granularity: Granularity | None = None
+    exceptions: tuple[Exceptional, ...] = ()
+
+    @property
+    def tunes(self) -> bool:
+        """Whether the float and the int8 network must be run beside each other."""
+        return self.ranges == "tuned" or self.biases == "tuned" or self.weights == "compensated"
+
+    def observer_of(self, name: str) -> Observer:
+        """The observer of a tensor."""
+        return next((e.observer for e in self.exceptions if fnmatch.fnmatchcase(name, e.tensors)), self.observer)
+
+    def describe(self) -> str:
+        """One line for provenance and tables: what differs from one method to the next."""
+        parts = [self.observer, f"ranges {self.ranges}", f"biases {self.biases}", f"weights {self.weights}"]
+        parts += ["joint scales"] * self.joint_scales + [f"{len(self.exceptions)} exceptions"] * bool(self.exceptions)
+        return ", ".join(parts)
+
+
+DEFAULT = Method()
+
+
+def read_recipe(path: Path) -> Method:
+    """The method of a recipe file. Raises InputError where it is no TOML, or a key or value is not known."""
+    try:
+        body = tomllib.loads(existing_file(path, "a recipe (TOML)").read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}", "a recipe is a TOML file") from None
+    method = decode(Method, body, path.name)
+    if not 1 <= method.images <= MOST_IMAGES:
+        raise InputError(f"{path.name}: images = {method.images} is not within 1..{MOST_IMAGES}")
+    if method.granularity == "float":
+        raise InputError(f"{path.name}: granularity must be per-channel or per-tensor")
+    return method

@@ -1,0 +1,222 @@
+"""Ranges and biases tuned in the order of the graph, on what rounding does there and not on what it should do.
+
+A range that is best for its own tensor is not best for the network. Flat regions, grey borders of letterboxed images
+above all, give a channel the same value everywhere: rounding moves all of it the same way, and the next convolution
+adds up what it would average out if it were noise. A low end that clips what SiLU nearly silences moves the mean of
+many channels by the same amount. So the int8 network runs beside the float one over a few images; where a convolution
+feeds a SiLU, every candidate range is tried and judged by the error some operators further on, and every convolution's
+bias takes back the mean error that reached it (empirical bias correction, Nagel et al., Data-Free Quantization, 2019,
+section 4.2, here one operator after the other, each seeing the corrections before it).
+
+Nothing is added to the graph: scales, zero points and biases change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from edgeai.errors import ToolError
+from edgeai.quantize.bias import LAYOUTS
+from edgeai.quantize.patch import patched
+from edgeai.quantize.rounding import least_squares_scale, rounded_codes
+from edgeai.quantize.simulate import INT8_HIGH, INT8_LOW, Grid, Node, Program, unfolded
+
+TUNE_IMAGES = 8
+ROWS = 8192  # output positions that weights are rounded for
+LOOK_AHEAD = 8  # operators: the SiLU, what it feeds, and that one's SiLU
+LOW_ENDS = (-3.2, -4.2, -6.3, -8.5)  # of a SiLU's input, besides the calibrated one
+HIGH_ENDS = (1.0, 0.9, 1.1, 0.8)  # of the calibrated high end
+
+Values = dict[int, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One operator of the int8 program and its twin in the float program; None where the quantiser inserted it."""
+
+    ours: Node
+    theirs: Node | None
+
+
+def tune(
+    quantized: bytes,
+    model: bytes,
+    images: Tensor,
+    *,
+    ranges: bool = True,
+    biases: bool = True,
+    weights: bool = False,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> bytes:
+    """`quantized` with tuned `ranges`, corrected `biases` and error-compensated rounding of the `weights`, each where
+    asked for; `model` is the float TFLite that it was made from.
+
+    `images` [N,S,S,3] as the network takes them. Deterministic. Raises NotSimulatedError for operators that cannot be
+    simulated, ToolError where the two files do not belong together.
+    """
+    ours, theirs = Program(quantized), Program(model)
+    with torch.inference_mode():
+        _Walk(ours, theirs, images, ranges, biases, weights).run(progress)
+    return patched(quantized, ours)
+
+
+def paired(ours: Program, theirs: Program) -> list[_Step]:
+    """The operators of an int8 file with those of its float file: the quantiser keeps their order and adds QUANTIZE.
+
+    Raises ToolError where they do not pair.
+    """
+    twins = iter(theirs.nodes)
+    steps = []
+    for node in ours.nodes:
+        twin = None if node.kind in ("QUANTIZE", "DEQUANTIZE") else next(twins, None)
+        if node.kind not in ("QUANTIZE", "DEQUANTIZE") and (twin is None or twin.kind != node.kind):
+            raise ToolError(f"{node.kind} of the int8 file has no partner in the float file", "quantise without tuning")
+        steps.append(_Step(node, twin))
+    return steps
+
+
+class _Walk:
+    """The float and the int8 program side by side, operator by operator, over one batch."""
+
+    def __init__(
+        self, ours: Program, theirs: Program, images: Tensor, ranges: bool, biases: bool, weights: bool
+    ) -> None:
+        self.ours, self.theirs, self.biases, self.weights = ours, theirs, biases, weights
+        self.steps = paired(ours, theirs)
+        self.real, self.coded = theirs.start(images), ours.start(images)
+        self.tuned = _silu_inputs(ours) if ranges else frozenset()
+
+    def run(self, progress: Callable[[int, int], object]) -> None:
+        place = 0
+        for number, step in enumerate(self.steps):
+            if self.weights and step.theirs is not None:
+                self._round_weights(step.ours, step.theirs)
+            outputs = self.ours.compute(step.ours, self.coded)
+            if step.theirs is not None:
+                self.real.update(zip(step.theirs.outputs, self.theirs.compute(step.theirs, self.real), strict=True))
+                outputs = self._corrected(step, outputs)
+                if step.ours.outputs[0] in self.tuned:
+                    self._choose(number, outputs[0])
+            self.coded.update(zip(step.ours.outputs, self.ours.rounded(step.ours, outputs), strict=True))
+            self.ours.drop(self.coded, number)
+            if step.theirs is not None:
+                self.theirs.drop(self.real, place)
+                place += 1
+            progress(number + 1, len(self.steps))
+
+    def _round_weights(self, ours: Node, theirs: Node) -> None:
+        """Round the weights of one operator anew, for the inputs that it really gets."""
+        rows = input_rows(ours, self.ours, self.coded)
+        place = LAYOUTS[ours.kind].weights if ours.kind in LAYOUTS else 0
+        if rows is None or ours.inputs[place] not in self.ours.weight_scales:
+            return
+        exact = self.theirs.constants[theirs.inputs[place]]
+        matrix = exact.permute(0, 3, 1, 2).reshape(exact.shape[0], -1) if exact.dim() == 4 else exact
+        scale = self.ours.weight_scales[ours.inputs[place]].reshape(-1, 1)
+        if len(scale) == 1:
+            scale = torch.full((1, 1), least_squares_scale(exact))
+            self.ours.weight_scales[ours.inputs[place]] = scale.reshape([1] * exact.dim())
+        real = rounded_codes(matrix, scale.expand(len(matrix), 1), rows) * scale
+        if exact.dim() == 4:
+            out, height, width, depth = exact.shape
+            real = real.reshape(out, depth, height, width).permute(0, 2, 3, 1).contiguous()
+        self.ours.constants[ours.inputs[place]] = real
+
+    def _corrected(self, step: _Step, outputs: list[Tensor]) -> list[Tensor]:
+        """The outputs of a weighted operator without their mean error per channel, which its bias takes over."""
+        layout = LAYOUTS.get(step.ours.kind)
+        if not self.biases or layout is None or len(step.ours.inputs) <= layout.bias:
+            return outputs
+        bias = step.ours.inputs[layout.bias]
+        if bias < 0 or step.theirs is None or step.ours.options.fusedActivationFunction:
+            return outputs
+        error = _mean(outputs[0] - self.real[step.theirs.outputs[0]])
+        self.ours.constants[bias] = self.ours.constants[bias] - error
+        return [outputs[0] - error]
+
+    def _choose(self, number: int, value: Tensor) -> None:
+        """Give the output of this operator, a SiLU's input, the grid of least error further on."""
+        index = self.steps[number].ours.outputs[0]
+        ahead = self.steps[number + 1 : number + 1 + LOOK_AHEAD]
+        real = dict(self.real)
+        for step in ahead:
+            if step.theirs is not None:
+                real.update(zip(step.theirs.outputs, self.theirs.compute(step.theirs, real), strict=True))
+        best = (float("inf"), self.ours.grids[index])
+        for grid in _candidates(self.ours.grids[index]):
+            coded = {**self.coded, index: grid.rounded(value)}
+            error = self._error_ahead(ahead, coded, real)
+            best = min(best, (error, grid), key=lambda entry: entry[0])
+        self.ours.grids[index] = best[1]
+
+    def _error_ahead(self, ahead: Sequence[_Step], coded: Values, real: Values) -> float:
+        """Relative squared error of what `ahead` leaves behind, means of convolutions corrected on the way."""
+        for step in ahead:
+            outputs = self.ours.compute(step.ours, coded)
+            if step.theirs is not None and step.ours.kind in LAYOUTS:
+                outputs = [outputs[0] - _mean(outputs[0] - real[step.theirs.outputs[0]])]
+            coded.update(zip(step.ours.outputs, self.ours.rounded(step.ours, outputs), strict=True))
+        read = {index for step in ahead for index in step.ours.inputs}
+        error = 0.0
+        for step in ahead:
+            if step.theirs is not None and step.ours.outputs[0] not in read:
+                wanted = real[step.theirs.outputs[0]]
+                miss = ((wanted - coded[step.ours.outputs[0]]) ** 2).mean()
+                error += float(miss / (wanted.var() + 1e-12))
+        return error
+
+
+def input_rows(node: Node, program: Program, values: Values) -> Tensor | None:
+    """What the weights of a convolution or matrix product multiply, a row for every output position [n, in * taps], at
+    most ROWS of them; None for other operators and grouped convolutions."""
+    if node.kind == "FULLY_CONNECTED":
+        x = values[node.inputs[0]]
+        rows = x.reshape(-1, program.constants[node.inputs[1]].shape[1])
+    elif node.kind == "CONV_2D":
+        rows = unfolded(values[node.inputs[0]], program.constants[node.inputs[1]], node.options)
+        if rows.shape[1] != program.constants[node.inputs[1]][0].numel():
+            return None
+    else:
+        return None
+    return rows[:: max(1, len(rows) // ROWS)]
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Mean per channel, the last axis."""
+    return x.reshape(-1, x.shape[-1]).mean(dim=0)
+
+
+def _silu_inputs(program: Program) -> frozenset[int]:
+    """Quantised outputs of weighted operators that only x * sigmoid(x) reads."""
+    readers: dict[int, list[Node]] = {}
+    for node in program.nodes:
+        for index in node.inputs:
+            readers.setdefault(index, []).append(node)
+    found = []
+    for node in program.nodes:
+        index = node.outputs[0]
+        kinds = sorted(reader.kind for reader in readers.get(index, []))
+        if node.kind in LAYOUTS and kinds == ["LOGISTIC", "MUL"] and index in program.grids:
+            found.append(index)
+    return frozenset(found)
+
+
+def _candidates(calibrated: Grid) -> list[Grid]:
+    """The calibrated grid first, then the others; a lower end than calibrated is none."""
+    low = calibrated.scale * (INT8_LOW - calibrated.zero_point)
+    high = calibrated.scale * (INT8_HIGH - calibrated.zero_point)
+    lows = [low, *(end for end in LOW_ENDS if end > low)]
+    grids = [calibrated]
+    for share in HIGH_ENDS:
+        grids += [grid for end in lows if (grid := grid_of(end, high * share)) not in grids]
+    return grids
+
+
+def grid_of(low: float, high: float) -> Grid:
+    """The int8 grid of a range that holds zero, as TFLite lays it: an exact zero, low end at code -128."""
+    scale = (max(high, 0.0) - min(low, 0.0)) / (INT8_HIGH - INT8_LOW) or 1.0
+    return Grid(scale, max(INT8_LOW, min(INT8_HIGH, round(INT8_LOW - min(low, 0.0) / scale))))

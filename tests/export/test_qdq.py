@@ -1,0 +1,109 @@
+"""QDQ ONNX from int8 TFLite: onnxruntime against LiteRT, on every operator that our exports use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import Silent
+from numpy.typing import NDArray
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("tensorflow")
+onnx = pytest.importorskip("onnx")
+
+from edgeai.cache import StageCache  # noqa: E402
+from edgeai.evaluate.agreement import agreement  # noqa: E402
+from edgeai.evaluate.backends import open_runner  # noqa: E402
+from edgeai.export.to_qdq import write_qdq  # noqa: E402
+from edgeai.quantize.calibration import batches, open_calibration  # noqa: E402
+from edgeai.quantize.ptq import quantize  # noqa: E402
+from edgeai.stages import Recipe, Stages  # noqa: E402
+
+SIZE = 64
+
+
+class Parts(torch.nn.Module):  # type: ignore[misc]
+    """Slices, concatenation, pooling, up-sampling, softmax over a reshaped tensor, depthwise and transposed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.stem = torch.nn.Conv2d(3, 16, 3, 2, 1)
+        self.deep = torch.nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.up = torch.nn.ConvTranspose2d(24, 8, 2, 2)
+        self.last = torch.nn.Conv2d(8, 16, 1)
+        self.head = torch.nn.Conv2d(16, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        act = torch.nn.functional.silu
+        x = act(self.stem(x))
+        one, two = x[:, :8], x[:, 8:]
+        pooled = torch.nn.functional.max_pool2d(two, 5, 1, 2)
+        x = torch.cat([self.deep(one) + one, pooled, two], dim=1)
+        x = self.last(torch.relu(self.up(x)))
+        _, c, h, w = x.shape
+        soft = x.permute(0, 2, 3, 1).reshape(1, h * w * 4, c // 4).softmax(dim=2)
+        return self.head(soft.reshape(1, h, w, c).permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_codes_agree_with_the_tflite_file(tmp_path: Path, per_channel: bool) -> None:
+    import cv2
+    import onnxruntime
+    from ai_edge_litert.interpreter import Interpreter
+
+    (tmp_path / "photos").mkdir()
+    rng = np.random.default_rng(4)
+    for i in range(6):
+        small = rng.integers(0, 255, (6, 6, 3)).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / "photos" / f"{i}.png"), cv2.resize(small, (SIZE, SIZE)))
+    torch.onnx.export(Parts().eval(), (torch.rand(1, 3, SIZE, SIZE),), str(tmp_path / "m.onnx"), dynamo=False)
+    stages = Stages(StageCache(tmp_path / "cache"), Silent())
+    photos = open_calibration(tmp_path / "photos")
+    onnx_file, exported = stages.imported_onnx(tmp_path / "m.onnx", SIZE)
+    tflite, converted = stages.converted(onnx_file, exported.contract)
+    ranges = stages.ranges(tflite, converted.contract, photos)
+    int8 = tmp_path / "int8.tflite"
+    int8.write_bytes(quantize(tflite.read_bytes(), ranges, per_channel, "int8", "int8"))
+    write_qdq(int8, converted.contract, tmp_path / "qdq.onnx")
+
+    session = onnxruntime.InferenceSession(str(tmp_path / "qdq.onnx"), providers=["CPUExecutionProvider"])
+    runner = Interpreter(model_path=str(int8))
+    runner.allocate_tensors()
+    given, result = runner.get_input_details()[0], runner.get_output_details()[0]
+    scale, zero = given["quantization"]
+    out_scale, out_zero = result["quantization"]
+    for image in batches(photos.paths, converted.contract):
+        runner.set_tensor(given["index"], (np.rint(image / scale) + zero).clip(-128, 127).astype(np.int8))
+        runner.invoke()
+        wanted = (runner.get_tensor(result["index"]).astype(np.float32) - out_zero) * out_scale
+        found = _nhwc(session.run(None, {"images": image.transpose(0, 3, 1, 2)})[0])
+        assert agreement(wanted, found).cosine > 0.999
+        assert np.abs(wanted - found).max() <= 4 * out_scale
+        assert np.mean(np.abs(wanted - found) <= 1.01 * out_scale) > 0.99
+
+
+def _nhwc(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    return x.transpose(0, 2, 3, 1)
+
+
+def test_a_network_of_the_kit_is_evaluated_from_its_qdq_file(kit: Path, tmp_path: Path) -> None:
+    """The whole way by the public stages; the contract travels, and both files find the same things."""
+    from edgeai.images import letterbox, read_image
+
+    stages = Stages(StageCache(tmp_path / "cache"), Silent())
+    photos = open_calibration(kit / "coco/calibration/images", limit=4)
+    recipe = Recipe(imgsz=128, layout="split")
+    path, made, _ = stages.quantized(kit / "weights/yolov8n-seg.pt", recipe, photos)
+    qdq, described = stages.qdq(path, made)
+    assert described.audit.format == "onnx"
+    assert described.audit.granularity == "per-channel"
+    image = letterbox(read_image(photos.paths[0]), 128)[0]
+    with open_runner(path) as one, open_runner(qdq) as other:
+        assert other.precision == "int8"
+        for wanted, found in zip(one.infer(image), other.infer(image), strict=True):
+            real = found.real()
+            aligned = real.transpose(0, 2, 3, 1) if real.ndim == 4 else real
+            assert agreement(wanted.real(), aligned).cosine > 0.98

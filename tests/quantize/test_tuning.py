@@ -1,0 +1,191 @@
+"""Tuning on a real conversion: LiteRT runs the files, the float network is the oracle."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import Silent
+from numpy.typing import NDArray
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("tensorflow")
+
+from edgeai.artifacts import Ranges  # noqa: E402
+from edgeai.cache import StageCache  # noqa: E402
+from edgeai.quantize import ptq  # noqa: E402
+from edgeai.quantize.calibration import batches, open_calibration  # noqa: E402
+from edgeai.quantize.rounding import rounded_codes  # noqa: E402
+from edgeai.quantize.simulate import Program  # noqa: E402
+from edgeai.quantize.tune import grid_of, tune  # noqa: E402
+from edgeai.stages import Recipe, Stages  # noqa: E402
+
+SIZE = 64
+Images = list[NDArray[np.float32]]
+
+
+class SiluNet(torch.nn.Module):  # type: ignore[misc]
+    """Convolutions with SiLU, a branch, an upsampling and a concatenation, with weights that spread the channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(7)
+        self.stem = torch.nn.Conv2d(3, 16, 3, 2, 1)
+        self.down = torch.nn.Conv2d(16, 24, 3, 2, 1)
+        self.deep = torch.nn.Conv2d(24, 24, 3, 1, 1)
+        self.join = torch.nn.Conv2d(40, 16, 1)
+        self.last = torch.nn.Conv2d(16, 8, 1)
+        with torch.no_grad():
+            for layer in (self.stem, self.down, self.deep, self.join):
+                layer.weight *= 6 * torch.logspace(-1, 0, layer.weight.shape[0]).reshape(-1, 1, 1, 1)
+                layer.bias -= 1.5
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        act = torch.nn.functional.silu
+        near = act(self.stem(x))
+        far = act(self.deep(act(self.down(near))))
+        both = torch.cat([torch.nn.functional.interpolate(far, scale_factor=2, mode="nearest"), near], dim=1)
+        return self.last(act(self.join(both)))
+
+
+@dataclass(frozen=True)
+class Made:
+    model: bytes
+    ranges: Ranges
+    calibration: Images
+    others: Images
+
+    @property
+    def batch(self) -> torch.Tensor:
+        return torch.from_numpy(np.concatenate(self.calibration[:8]))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    import cv2
+
+    folder = tmp_path_factory.mktemp("tuning")
+    (folder / "photos").mkdir()
+    rng = np.random.default_rng(2)
+    for i in range(24):  # wide pictures: their letterbox borders are flat
+        small = rng.integers(0, 255, (4, 6, 3)).astype(np.uint8)
+        cv2.imwrite(str(folder / "photos" / f"{i:02}.png"), cv2.resize(small, (SIZE, SIZE * 2 // 3)))
+    torch.onnx.export(SiluNet().eval(), (torch.rand(1, 3, SIZE, SIZE),), str(folder / "m.onnx"), dynamo=False)
+    stages = Stages(StageCache(folder / "cache"), Silent())
+    photos = open_calibration(folder / "photos")
+    onnx, exported = stages.imported_onnx(folder / "m.onnx", SIZE)
+    tflite, converted = stages.converted(onnx, exported.contract)
+    ranges = stages.ranges(tflite, converted.contract, photos)
+    images = list(batches(photos.paths, converted.contract))
+    return Made(Path(tflite).read_bytes(), ranges, images[:16], images[16:])
+
+
+def run(model: bytes, images: Images) -> list[NDArray[np.float64]]:
+    """The real values that LiteRT's built-in kernels give."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    runner = Interpreter(
+        model_content=model, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    )
+    runner.allocate_tensors()
+    given, result = runner.get_input_details()[0], runner.get_output_details()[0]
+    found = []
+    for image in images:
+        runner.set_tensor(given["index"], image)
+        runner.invoke()
+        found.append(runner.get_tensor(result["index"]).astype(np.float64))
+    return found
+
+
+def sqnr(wanted: list[NDArray[np.float64]], found: list[NDArray[np.float64]]) -> float:
+    signal = sum(float((w**2).sum()) for w in wanted)
+    return 10 * np.log10(signal / sum(float(((w - f) ** 2).sum()) for w, f in zip(wanted, found, strict=True)))
+
+
+def kinds(model: bytes) -> Counter[str]:
+    return Counter(node.kind for node in Program(model).nodes)
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_the_simulation_is_what_the_kernels_compute(made: Made, per_channel: bool) -> None:
+    quantized = ptq.quantize(made.model, made.ranges, per_channel, "float32", "float32")
+    step = Program(quantized).grids[Program(quantized).nodes[-1].inputs[0]].scale
+    with torch.inference_mode():
+        floats = [Program(made.model)(torch.from_numpy(i))[0].numpy() for i in made.others]
+        coded = [Program(quantized)(torch.from_numpy(i))[0].numpy() for i in made.others]
+    assert sqnr(run(made.model, made.others), floats) > 90
+    away = np.abs(np.stack(run(quantized, made.others)) - np.stack(coded)) / step
+    assert away.max() < 3.5
+    assert np.mean(away > 1.5) < 0.005  # the kernels' sigmoid is an approximation, and the layers behind add it up
+
+
+def test_tuning_brings_a_real_network_nearer_and_adds_no_operator(kit: Path, tmp_path: Path) -> None:
+    """YOLOv8n-seg per tensor on letterboxed photos; judged on photos that it was not tuned on."""
+    from edgeai.evaluate.backends.litert import LiteRtRunner
+    from edgeai.images import letterbox, read_image
+    from edgeai.quantize.recipe import Method
+
+    stages = Stages(StageCache(tmp_path / "cache"), Silent())
+    photos = open_calibration(kit / "coco/calibration/images", limit=12)
+    images = [letterbox(read_image(path), 128)[0] for path in sorted((kit / "coco/train_extra/images").iterdir())[:8]]
+
+    onnx, exported = stages.exported(kit / "weights/yolov8n-seg.pt", "raw", 128, None)
+    floats, described = stages.converted(onnx, exported.contract)
+
+    def outputs(path: Path) -> list[list[NDArray[np.float64]]]:
+        with LiteRtRunner(path, described.contract) as runner:
+            each = [[out.real().astype(np.float64) for out in runner.infer(image)] for image in images]
+        return [list(values) for values in zip(*each, strict=True)]
+
+    def made_by(method: Method) -> tuple[Path, int]:
+        recipe = Recipe(granularity="per-tensor", imgsz=128, method=method)
+        path, model, _ = stages.quantized(kit / "weights/yolov8n-seg.pt", recipe, photos)
+        return path, sum(entry.count for entry in model.audit.operators)
+
+    plain, operators = made_by(Method(ranges="observed", biases="analytic"))
+    tuned, same = made_by(Method())
+    wanted = outputs(floats)
+    before = [sqnr(w, f) for w, f in zip(wanted, outputs(plain), strict=True)]
+    after = [sqnr(w, f) for w, f in zip(wanted, outputs(tuned), strict=True)]
+    assert operators == same
+    assert np.mean(after) > np.mean(before) + 1.0, (before, after)
+
+
+def test_the_same_inputs_give_the_same_bytes(made: Made) -> None:
+    plain = ptq.quantize(made.model, made.ranges, True, "float32", "float32")
+    tuned = tune(plain, made.model, made.batch, weights=True)
+    assert tune(plain, made.model, made.batch, weights=True) == tuned != plain
+    assert kinds(tuned) == kinds(plain)
+
+
+def test_untouched_where_nothing_is_asked_for(made: Made) -> None:
+    plain = ptq.quantize(made.model, made.ranges, True, "float32", "float32")
+    same = tune(plain, made.model, made.batch, ranges=False, biases=False)
+    for one, other in zip(run(plain, made.others), run(same, made.others), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_compensated_rounding_errs_less_on_its_inputs_than_nearest() -> None:
+    torch.manual_seed(0)
+    mixing = torch.randn(40, 40)
+    inputs, weights = torch.randn(2000, 40) @ mixing, torch.randn(12, 40)
+    scale = weights.abs().amax(dim=1, keepdim=True) / 7  # a coarse grid, so that rounding matters
+    nearest = (weights / scale).round()
+    ours = rounded_codes(weights, scale, inputs)
+    assert torch.equal(ours, ours.round())
+
+    def error(codes: torch.Tensor) -> float:
+        return float(((inputs @ (codes * scale - weights).T) ** 2).sum())
+
+    assert error(ours) < 0.5 * error(nearest)
+
+
+def test_grids_hold_zero_exactly() -> None:
+    for low, high in ((-3.0, 5.0), (0.0, 1.0), (-7.5, 0.0), (0.1, 2.0)):
+        grid = grid_of(low, high)
+        assert float(grid.rounded(torch.zeros(1))) == 0
+        ends = grid.rounded(torch.tensor([min(low, 0.0), max(high, 0.0)]))
+        assert float((ends - torch.tensor([min(low, 0.0), max(high, 0.0)])).abs().max()) <= grid.scale
