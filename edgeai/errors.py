@@ -40,6 +40,10 @@ class AccuracyError(EdgeAIError):
     exit_code = 4
 
 
+class NotSimulatedError(InputError):
+    """An operator that the int8 simulation does not know."""
+
+
 class ToolError(EdgeAIError):
     """A converter, a compiler or a package failed or is not installed."""
 

@@ -190,6 +190,7 @@ class Stages:
             ("output_type", recipe.output_type),
             ("observer", ranges.observer),
             ("method", method.describe()),
+            ("exceptions", method.exceptions),
             ("tuning_images", method.images if method.tunes else 0),
             ("calibration_sha256", calibration.set.sha256),
             ("calibration_images", len(calibration.paths)),

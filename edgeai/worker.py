@@ -27,8 +27,10 @@ from edgeai.errors import EdgeAIError, InputError, ToolError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# TensorFlow: no start-up chatter, no kernels that differ from machine to machine, no GPU. Hugging Face: offline.
+# OpenMP: a thread that waits sleeps; spinning, two processes on two cores keep each other from work. TensorFlow: no
+# start-up chatter, no kernels that differ from machine to machine, no GPU. Hugging Face: offline.
 ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_ENABLE_ONEDNN_OPTS": "0",
     "CUDA_VISIBLE_DEVICES": "-1",

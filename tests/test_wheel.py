@@ -71,6 +71,7 @@ def test_the_wheel_alone_inspects_measures_and_judges_an_int8_file(installed, wo
     assert "pass" in run(installed, *gate, cwd=work).lower()
     run(installed, "card", "model.tflite", "-o", "card.md", cwd=work)
     assert "model.tflite" in (work / "card.md").read_text() or "yolov8n" in (work / "card.md").read_text()
+    assert "is not installed" in run(installed, "troubleshooting", "tool", cwd=work)
     command = [installed, "quantize", "yolov8n-seg-synthetic", "--calibration", "set/calibration"]
     environment = {**os.environ, "EDGEAI_CACHE": str(work / "cache")}
     refused = subprocess.run(command, cwd=work, capture_output=True, text=True, env=environment, check=False)

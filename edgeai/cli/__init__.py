@@ -13,38 +13,53 @@ import click
 from edgeai import __version__
 from edgeai.errors import EdgeAIError
 
-# name -> (module under edgeai.cli, one-line help), in the order of the work
-COMMANDS: dict[str, tuple[str, str]] = {
-    "init": ("init", "Write an edgeai.toml for this folder."),
-    "run": ("run", "The whole job: import, quantize, evaluate, footprint, gate."),
-    "synth": ("synth", "Write a synthetic instance-segmentation set."),
-    "import": ("import_", "Read a checkpoint into a safetensors file."),
-    "models": ("models", "List the networks edgeai can build, with parameters and FLOPs."),
-    "train": ("train", "Train a network, or fine-tune a checkpoint."),
-    "export": ("export", "Export a model to ONNX with a chosen head layout."),
-    "quantize": ("quantize", "Make an int8 TFLite file and audit it."),
-    "inspect": ("inspect", "Say what a TFLite or ONNX file really is."),
-    "debug": ("debug", "Name the layer where an int8 file loses accuracy."),
-    "requantize": ("requantize", "Make the per-tensor file that an STM32MP2 really runs."),
-    "evaluate": ("evaluate", "Measure box and mask AP on a COCO-format set."),
-    "footprint": ("footprint", "Say whether a model fits a board, and how fast it will be."),
-    "compile": ("compile", "Compile for a board with ST Edge AI Core."),
-    "validate": ("validate", "Run a compiled model on the board under ST's validation."),
-    "bench": ("bench", "Measure a model on a board, or on an emulated one."),
-    "blob": ("blob", "Write a model as the bench firmware runs it."),
-    "recommend": ("recommend", "Say which boards suit a model."),
-    "doctor": ("doctor", "Say which tools are there and how to get the others."),
-    "boards": ("boards", "Show the board profiles."),
-    "validate-estimators": ("validate_estimators", "Compare the estimators with published figures."),
-    "sweep": ("sweep", "Combine models, sizes, layouts and boards in one table."),
-    "postprocess": ("postprocess", "Write the C post-processing of a model."),
-    "gate": ("gate", "Fail when accuracy, memory or latency got worse than allowed."),
-    "predict": ("predict", "Draw what a model finds in images, a video or a camera."),
-    "card": ("card", "Write a model card."),
-    "report": ("report", "Write an HTML report of a run."),
-    "licences": ("licences", "Say which licences apply, and where they clash."),
-    "completion": ("completion", "Print the completion script of a shell."),
+# section -> name -> (module under edgeai.cli, one-line help), in the order of the work
+SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
+    "Make a model": {
+        "init": ("init", "Write an edgeai.toml for this folder."),
+        "run": ("run", "The whole job, from checkpoint to verdict."),
+        "synth": ("synth", "Write a synthetic instance-segmentation set."),
+        "train": ("train", "Train a network, or fine-tune a checkpoint."),
+        "import": ("import_", "Read a checkpoint into a safetensors file."),
+        "models": ("models", "List the networks edgeai can build."),
+        "export": ("export", "Export a model to ONNX with a chosen head layout."),
+        "quantize": ("quantize", "Make an int8 TFLite file and audit it."),
+        "requantize": ("requantize", "Make the per-tensor file that an STM32MP2 really runs."),
+    },
+    "Know it": {
+        "inspect": ("inspect", "Say what a TFLite or ONNX file really is."),
+        "evaluate": ("evaluate", "Measure box and mask AP on a COCO-format set."),
+        "debug": ("debug", "Name the layer where an int8 file loses accuracy."),
+        "predict": ("predict", "Draw what a model finds in images, a video or a camera."),
+        "footprint": ("footprint", "Say whether a model fits a board, and how fast it is."),
+        "recommend": ("recommend", "Say which boards suit a model."),
+        "boards": ("boards", "Show the board profiles."),
+        "validate-estimators": ("validate_estimators", "Compare the estimators with published figures."),
+    },
+    "Put it on a board": {
+        "compile": ("compile", "Compile for a board with ST Edge AI Core."),
+        "validate": ("validate", "Hold a compiled model on the board against the host."),
+        "blob": ("blob", "Write a model as the bench firmware runs it."),
+        "bench": ("bench", "Measure a model on a board, or on an emulated one."),
+        "postprocess": ("postprocess", "Write the C post-processing of a model."),
+        "doctor": ("doctor", "Say which tools are there and how to get the others."),
+    },
+    "Decide and show": {
+        "gate": ("gate", "Fail when accuracy, memory or latency got worse."),
+        "sweep": ("sweep", "Combine models, sizes, layouts and boards in one table."),
+        "card": ("card", "Write a model card."),
+        "report": ("report", "Write an HTML report of a run."),
+        "licences": ("licences", "Say which licences apply, and where they clash."),
+    },
+    "Around": {
+        "troubleshooting": ("troubleshooting", "Say what an error means and what helps."),
+        "completion": ("completion", "Print the completion script of a shell."),
+    },
 }
+COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+
+# exit code -> section of docs/troubleshooting.md; bad input is answered by its hint
+HELP_PAGE = {3: "budget", 4: "accuracy", 5: "tool", 6: "device"}
 
 
 class LazyGroup(click.Group):
@@ -71,8 +86,10 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        longest = max(map(len, COMMANDS))
+        for title, section in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(longest), text) for name, (_, text) in section.items()])
 
 
 @click.group(
@@ -102,7 +119,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Entry point: runs a command and turns every outcome into an exit code and at most two lines."""
+    """Entry point: runs a command and turns every outcome into an exit code and a few lines."""
     debug = "--debug" in (sys.argv[1:] if args is None else args) or bool(os.environ.get("EDGEAI_DEBUG"))
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -120,6 +137,8 @@ def main(args: list[str] | None = None) -> None:
         click.echo(f"edgeai: {error.message}", err=True)
         if error.hint:
             click.echo(f"  hint: {error.hint}", err=True)
+        if (section := HELP_PAGE.get(error.exit_code)) is not None:
+            click.echo(f"  more: docs/troubleshooting.md#{section}, or edgeai troubleshooting {section}", err=True)
         code = error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 from pathlib import Path
@@ -18,7 +19,7 @@ from edgeai.project import Project, load_project
 
 if TYPE_CHECKING:
     from edgeai.board import Board
-    from edgeai.device.options import BenchListener, BenchOptions
+    from edgeai.device.options import BenchListener, BenchOptions, Engine
     from edgeai.evaluate.backends import Kernels
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
@@ -28,6 +29,7 @@ NAME_WIDTH = 32
 COLUMNS = 80
 LABEL = 9  # columns of a fact's name and the gap behind it
 RUNS = 10
+PASSWORD = "EDGEAI_BOARD_PASSWORD"
 LINUX_SECONDS = 300.0  # one call of a benchmark program makes all its runs
 
 
@@ -37,6 +39,11 @@ LINUX_SECONDS = 300.0  # one call of a benchmark program makes all its runs
 @click.option("--port", default="", metavar="PORT[:BAUD]", help="Serial port, or socket://HOST:PORT.  [default: found]")
 @click.option("--baud", type=click.IntRange(min=300), default=None, help="Baud rate.  [default: that of the board]")
 @click.option("--address", default="", metavar="IP", help="Reach a Linux board over ssh.")
+@click.option("--user", default="root", show_default=True, metavar="NAME", help="Who logs in on a Linux board.")
+@click.option("--password", is_flag=True, help=f"Ask for the password of the console.  [default: ${PASSWORD}]")
+@click.option("--engine", type=click.Choice(["auto", "npu", "cpu"]), default="auto", show_default=True,
+              help="What a Linux board runs the model on.")  # fmt: skip
+@click.option("--source", type=PathParam, metavar="TFLITE", help="What a network binary (.nb) was compiled from.")
 @click.option("--runs", type=click.IntRange(min=1), default=None, metavar="N", help="Timed runs.  [default: 10]")
 @click.option("--warmup", type=click.IntRange(min=0), default=1, show_default=True, help="Runs before them.")
 @click.option("--mode", type=click.Choice(["perf", "io"]), default="perf", show_default=True,
@@ -63,6 +70,10 @@ def command(
     port: str,
     baud: int | None,
     address: str,
+    user: str,
+    password: bool,
+    engine: Engine,
+    source: Path | None,
     runs: int | None,
     warmup: int,
     mode: Literal["perf", "io"],
@@ -100,6 +111,7 @@ def command(
     project = load_project()
     profile = load_board(board or project.settings.boards.targets[0])
     chosen = _images(project, images, count)
+    _refuse_linux_only(profile, user, password, engine, source, address)
     options = BenchOptions(
         port=port,
         baud=baud or 0,
@@ -112,6 +124,10 @@ def command(
         random=noise if noise is not None else int(model is not None and not chosen),
         kernels=kernels,
         timeout=timeout,
+        user=user,
+        password=_password(password),
+        engine=engine,
+        source=source,
     )
     _refuse_early(profile, max_latency, baseline, max_regression, published)
     before = read_bench(baseline) if baseline is not None else None
@@ -153,12 +169,43 @@ def _bench_linux(board: Board, model: Path, options: BenchOptions, listener: Ben
 
     asked = Mp2Options(
         address=f"ssh:{options.address}" if options.address else options.port,
+        user=options.user,
+        password=options.password,
+        engine=options.engine,
         runs=options.runs or RUNS,
         warmup=options.warmup,
         seconds=max(options.timeout, LINUX_SECONDS),
         images=options.images,
+        source=options.source,
     )
     return bench_mp2(board, model, asked, heard)
+
+
+def _password(ask: bool) -> str:
+    """That of the environment, else what is typed: on a command line other users of the computer would see it."""
+    known = os.environ.get(PASSWORD, "")
+    if known or not ask:
+        return known
+    if not sys.stdin.isatty():
+        raise InputError("there is no terminal to ask for the password", f"set {PASSWORD}")
+    typed: str = click.prompt("password of the board", hide_input=True, err=True)
+    return typed
+
+
+def _refuse_linux_only(
+    board: Board, user: str, password: bool, engine: Engine, source: Path | None, address: str
+) -> None:
+    """Options that would do nothing on this board."""
+    from edgeai.device.connect import runs_linux
+
+    given = {"--user": user != "root", "--password": password, "--engine": engine != "auto", "--source": source}
+    named = next((option for option, value in given.items() if value), None)
+    if named and not runs_linux(board):
+        raise InputError(f"{named} is for boards that run Linux, {board.name} runs none", "leave it away")
+    if engine == "npu" and board.emulator is not None:
+        raise InputError(f"{board.name} has no NPU", "leave --engine away, or use a real board")
+    if password and address:
+        raise InputError("--password is for the serial console, ssh takes keys", f"ssh-copy-id {user}@{address}")
 
 
 def _refuse_early(

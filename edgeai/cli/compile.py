@@ -63,7 +63,7 @@ def command(
 
     \b
     edgeai compile model.tflite --board stm32n6
-    edgeai compile model.tflite --board stm32mp25 --dry-run
+    edgeai compile per_tensor.tflite --board stm32mp25 --dry-run
     edgeai compile model.tflite --board stm32n6 --from st_ai_output/
 
     Exit code 3 where it does not fit, 5 where the compiler fails.

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import click
 
-HOW = {
-    "bash": 'eval "$(edgeai completion bash)"',
-    "zsh": 'eval "$(edgeai completion zsh)"',
-    "fish": "edgeai completion fish | source",
-}
+SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command(short_help="Print the completion script of a shell.")
-@click.argument("shell", type=click.Choice(list(HOW)))
+@click.argument("shell", type=click.Choice(SHELLS))
 def command(shell: str) -> None:
     """Print what a shell needs to complete edgeai's commands and options.
 
     \b
     edgeai completion bash >> ~/.bash_completion
-    edgeai completion fish | source
+    edgeai completion fish > ~/.config/fish/completions/edgeai.fish
     """
     from click.shell_completion import get_completion_class
 

@@ -76,7 +76,8 @@ def command(
     edgeai footprint model.tflite --board stm32n6
     edgeai footprint model.tflite --board stm32n6 --max-ram 1M --max-latency 30
     edgeai footprint model.tflite --board stm32n6 --what-if imgsz=192,256,320
-    edgeai footprint model.tflite --board stm32n6 --what-if layout --source best.pt --calibration photos/
+    edgeai footprint model.tflite --board stm32n6 --what-if layout \\
+      --source best.pt --calibration photos/
     edgeai footprint model.tflite --board stm32n6 --compare
 
     What-if granularity stands for per-tensor and per-channel, layout for raw, split and concat: those are made from

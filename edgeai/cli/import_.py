@@ -16,7 +16,11 @@ from edgeai.cli.render import emit, facts
 @click.option("--half", is_flag=True, help="Store the weights in fp16.")
 @click.option("--json", "as_json", is_flag=True, help="Print the artifact as JSON.")
 def command(model: Path, out: Path, half: bool, as_json: bool) -> None:
-    """Read a .pt checkpoint, without running anything in it, into a .safetensors file."""
+    """Read a .pt checkpoint, without running anything in it, into a .safetensors file.
+
+    \b
+    edgeai import best.pt -o best.safetensors
+    """
     from edgeai.models.weights import import_model
 
     imported = import_model(model, out, half)

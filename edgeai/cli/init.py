@@ -21,7 +21,8 @@ def command(model: Path | None, calibration: Path | None, images: Path | None, a
     """Write an edgeai.toml, so that bare commands know what to work on.
 
     \b
-    edgeai init --model best.pt --calibration photos/ --images val/images --annotations val/instances.json
+    edgeai init --model best.pt --calibration photos/ \\
+      --images val/images --annotations val/instances.json
     """
     here = Path.cwd()
     if model is None:

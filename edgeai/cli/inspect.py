@@ -22,6 +22,9 @@ def command(file: Path, as_json: bool) -> None:
     """Read FILE and say how its weights are quantised, what its outputs mean and what one step of them is worth.
 
     Everything is read from the bytes of the file; its name is not believed.
+
+    \b
+    edgeai inspect model.tflite
     """
     from edgeai.graph.audit import audit
 

@@ -9,6 +9,7 @@ TITLES = {
     "import": "import checkpoint",
     "export": "export to ONNX",
     "convert": "convert to float TFLite",
+    "qdq": "write QDQ ONNX",
     "calibrate": "calibrate",
     "quantize": "quantize",
     "evaluate": "evaluate",

@@ -17,6 +17,9 @@ def command(as_json: bool) -> None:
 
     Parameters are counted with batch norms folded; FLOPs = 2·MAC at the given image size, by the convention of the
     published tables.
+
+    \b
+    edgeai models
     """
     from edgeai.models.profile import profiles
 

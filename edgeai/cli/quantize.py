@@ -9,9 +9,18 @@ import click
 
 from edgeai.artifacts import Granularity, Layout, QuantizedModel
 from edgeai.cli.listener import TerminalListener
-from edgeai.cli.options import PathParam, calibration_set, json_option, model_path, quantize_options, recipe
+from edgeai.cli.options import (
+    PathParam,
+    calibration_set,
+    evaluation_set,
+    json_option,
+    model_path,
+    quantize_options,
+    recipe,
+)
 from edgeai.cli.render import emit, facts, kib
-from edgeai.project import load_project
+from edgeai.cli.search import search
+from edgeai.project import CalibrationSection, EvaluationSection, Project, load_project
 from edgeai.quantize.recipe import DEFAULT, read_recipe
 from edgeai.stages import Stages, deliver
 
@@ -24,6 +33,11 @@ from edgeai.stages import Stages, deliver
     "--format", "form", type=click.Choice(["tflite", "qdq"]), default="tflite", show_default=True,
     help="TFLite, or ONNX with QuantizeLinear and DequantizeLinear: the same codes, float input and outputs.",
 )  # fmt: skip
+@click.option("--search", "searching", is_flag=True, help="Try layouts and granularities; take the cheapest.")
+@click.option("--max-drop", type=float, default=0.5, show_default=True, help="Points of AP a search may lose.")
+@click.option("--board", default="stm32n6", show_default=True, help="The board a search counts the cost on.")
+@click.option("--images", type=PathParam, metavar="DIR", help="Images a search measures on.")
+@click.option("--annotations", type=PathParam, metavar="JSON", help="Their annotations in COCO format.")
 @click.option("-o", "--output", type=PathParam, metavar="OUT.tflite", help="Where to write the file.")
 @json_option
 def command(
@@ -40,6 +54,11 @@ def command(
     output_type: str | None,
     recipe_file: Path | None,
     form: str,
+    searching: bool,
+    max_drop: float,
+    board: str,
+    images: Path | None,
+    annotations: Path | None,
     output: Path | None,
     as_json: bool,
 ) -> None:
@@ -50,6 +69,12 @@ def command(
       --calibration photos/ -o best_int8.tflite
     edgeai quantize best.pt --per-tensor --layout concat --calibration photos/
     edgeai quantize best.pt --recipe recipe.toml --calibration photos/
+    edgeai quantize best.pt --search --max-drop 0.5 --calibration photos/ \\
+      --images val/images --annotations val/instances.json
+
+    A search measures layouts and granularities, shows accuracy, estimated latency
+    and RAM, and keeps the cheapest file within --max-drop (exit code 4 where there
+    is none). Report its accuracy on images that it did not choose by.
     """
     project = load_project()
     source = model_path(project, model)
@@ -57,14 +82,30 @@ def command(
     granularity = granularity or method.granularity
     wanted = recipe(project, source, granularity, imgsz, layout, input_type, output_type, mean, std)
     wanted = replace(wanted, method=method)
-    images = calibration_set(project, calibration, limit, seed)
+    photos = calibration_set(project, calibration, limit, seed)
+    if searching:
+        folder, file = evaluation_set(project, images, annotations)
+        chosen_layout, chosen_grain, _ = search(
+            project, source, wanted.imgsz, board, layout, granularity, recipe_file,
+            _calibration(project, calibration, limit, seed),
+            EvaluationSection(str(folder.resolve()), str(file.resolve())), max_drop,
+        )  # fmt: skip
+        wanted = replace(wanted, layout=chosen_layout, granularity=chosen_grain)
     stages = Stages(project.cache, TerminalListener())
-    path, made, _ = stages.quantized(source, wanted, images)
+    path, made, _ = stages.quantized(source, wanted, photos)
     if form == "qdq":
         path, made = stages.qdq(path, made)
     target = output or (project.runs / path.name if project.found else Path(path.name))
     deliver(path, target)
     emit(made, describe(made, target), as_json)
+
+
+def _calibration(project: Project, given: Path | None, limit: int | None, seed: int | None) -> CalibrationSection:
+    """The calibration set of the command line, else of the project, by its full path."""
+    settings = project.settings.calibration
+    source = given or project.path(settings.images)
+    chosen = settings.seed if seed is None else seed
+    return CalibrationSection(str(source.resolve()) if source else "", limit or settings.limit, chosen)
 
 
 def describe(made: QuantizedModel, target: Path) -> str:

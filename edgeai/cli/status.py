@@ -8,6 +8,7 @@ from pathlib import Path
 from edgeai.artifacts import RunRecord, from_json
 from edgeai.cli.render import facts
 from edgeai.errors import EdgeAIError
+from edgeai.models.bundled import bundled_model
 from edgeai.project import FILE_NAME, Project, load_project
 
 CHECKPOINTS = (".pt", ".pth", ".safetensors", ".onnx")
@@ -44,7 +45,7 @@ def _without_project(here: Path) -> str:
 
 def _inputs(project: Project) -> Iterator[tuple[str, Path | None]]:
     settings = project.settings
-    yield "model", project.path(settings.model.path)
+    yield "model", bundled_model(settings.model.path) or project.path(settings.model.path)
     yield "calibration", project.path(settings.calibration.images)
     yield "images", project.path(settings.evaluation.images)
     yield "annotations", project.path(settings.evaluation.annotations)
@@ -53,6 +54,8 @@ def _inputs(project: Project) -> Iterator[tuple[str, Path | None]]:
 def _state(path: Path | None) -> str:
     if path is None:
         return f"not set in {FILE_NAME}"
+    if path == bundled_model(path.stem):
+        return f"{path.stem}, which comes with edgeai"
     return str(path) if path.exists() else f"{path} is missing"
 
 

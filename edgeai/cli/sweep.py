@@ -53,12 +53,21 @@ def command(file: Path, workers: int, scheduler: str, out: Path | None, as_json:
 
 def render(result: SweepResult, folder: Path) -> str:
     """The table, what failed, and where the files are."""
+    return f"{trade_off(result)}\nin {folder}"
+
+
+def trade_off(result: SweepResult) -> str:
+    """The table and what failed."""
     shown = [[shorten(line[0], NAME), *line[1:]] for line in rows(result)]
-    parts = [table(HEADER, shown, right=(1, *range(FIRST_NUMBER, len(HEADER) - 2)))]
+    same = [i for i in range(FIRST_NUMBER) if len({line[i] for line in shown}) == 1]  # said once, above the table
+    kept = [i for i in range(len(HEADER)) if i not in same]
+    right = [place for place, i in enumerate(kept) if i == 1 or FIRST_NUMBER <= i < len(HEADER) - 2]
+    parts = [", ".join(f"{HEADER[i]} {shown[0][i]}" for i in same)] if same else []
+    parts.append(table([HEADER[i] for i in kept], [[line[i] for i in kept] for line in shown], right))
     failed = [row for row in result.rows if row.error]
     if failed:
         parts.append("\n".join(f"{_name(row)}: {row.error}" for row in failed))
-    parts.append(f"front: nothing else that fits the board is as good in accuracy, latency and RAM; in {folder}")
+    parts.append("front: nothing else that fits the board is as good in AP, latency and RAM")
     return "\n\n".join(parts)
 
 

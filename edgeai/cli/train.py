@@ -105,9 +105,12 @@ def command(
     """Train a network by name, or fine-tune a checkpoint (.pt, .safetensors).
 
     \b
-    edgeai train yolov8n-seg --data set/train --val-data set/val --epochs 100 -o model.safetensors
-    edgeai train best.pt --data data.yaml --epochs 30 --freeze 10 -o tuned.safetensors
-    torchrun --nproc-per-node 4 -m edgeai train ...
+    edgeai train yolov8n-seg --data set/train --val-data set/val \\
+      --epochs 100 -o model.safetensors
+    edgeai train best.pt --data data.yaml --epochs 30 \\
+      --freeze 10 -o tuned.safetensors
+    torchrun --nproc-per-node 2 -m edgeai train best.pt \\
+      --data set/train --epochs 30 -o tuned.safetensors
 
     Beside OUT: its record (.training.json), .training.csv and .training.png, and while it runs its state.
     """

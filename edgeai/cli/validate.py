@@ -63,7 +63,8 @@ def command(
 
     \b
     edgeai validate model.tflite --board stm32n6 --inputs photos/
-    edgeai validate model.tflite --board stm32n6 --port /dev/ttyACM0 --inputs batch.npy --bisect
+    edgeai validate model.tflite --board stm32n6 --port /dev/ttyACM0 \\
+      --inputs batch.npy --bisect
     edgeai validate --board stm32n6 --from network_validate_report.txt
 
     Exit code 6 where the board does not answer, 5 where the tool fails.

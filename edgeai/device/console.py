@@ -37,6 +37,7 @@ from edgeai.files import sha256_bytes
 LOGIN_SECONDS = 90.0  # a board that was just switched on
 KNOCK_SECONDS = 1.0  # one newline sent before getty starts is lost
 NAME_SECONDS = 8.0  # PAM takes its time over a wrong password
+PASSWORD_HINT = "--password asks for it, EDGEAI_BOARD_PASSWORD holds it where nobody can be asked"
 SILENT_KNOCKS = 3
 RESYNC_SECONDS = 5.0
 LOGOUT_SECONDS = 5.0
@@ -120,10 +121,10 @@ class Console:
         while not deadline.over:
             seen = (seen + self._clean(self._line.read_some(deadline)))[-TAIL:]
             if REFUSED.search(seen):
-                raise DeviceError(f"{self.name} refuses the login of {user}", "give another --user or --password")
+                raise DeviceError(f"{self.name} refuses the login of {user}", f"another --user; {PASSWORD_HINT}")
             if PASSWORD_PROMPT.search(seen):
                 if sent or not password:
-                    raise DeviceError(f"{self.name} asks {user} for a password", "give it with --password")
+                    raise DeviceError(f"{self.name} asks {user} for a password", PASSWORD_HINT)
                 self._send(password.encode() + b"\n")
                 sent, seen = True, b""
             elif SHELL_PROMPT.search(seen):

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 
 from edgeai.cache import default_root
-from edgeai.device.emulated_m55 import _die_with_parent
+from edgeai.device.child import die_with_parent
 from edgeai.device.initramfs import initramfs
 from edgeai.errors import DeviceError, ToolError
 
@@ -107,7 +107,7 @@ class EmulatedLinux:
                 stdout=stream,
                 stderr=stream,
                 start_new_session=True,  # a Ctrl-C in the terminal is ours to handle
-                preexec_fn=_die_with_parent(),  # noqa: PLW1509 - it makes one system call
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 - it makes one system call
             )
         self.port = self._serial_line(log)
         # Somebody must hold the line, or QEMU looks for a listener only once a second.

@@ -11,15 +11,12 @@ about a real board's latency.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import itertools
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import tty
@@ -28,6 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from edgeai.device.child import die_with_parent
 from edgeai.errors import DeviceError, InputError, ToolError
 
 QEMU = "qemu-system-arm"
@@ -44,7 +42,6 @@ ICOUNT_SHIFT = 5
 
 START_SECONDS = 20.0
 QMP_SECONDS = 10.0
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def default_firmware() -> Path:
@@ -121,7 +118,7 @@ class EmulatedM55:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # a Ctrl-C in the terminal is ours to handle
-                preexec_fn=_die_with_parent(),  # noqa: PLW1509 - it makes one system call
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 - it makes one system call
             )
         self._monitor = _Monitor(monitor, self._running)
         self.port = self._serial_line()
@@ -278,21 +275,3 @@ def _check_blobs(blobs: Sequence[Path]) -> None:
 def _escaped(path: Path) -> str:
     """A file name inside one of QEMU's option lists, where a comma would end it."""
     return str(path.resolve()).replace(",", ",,")
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """What the child calls between fork and exec, so that it dies even where this process is killed outright.
-
-    Linux only, where it follows the thread that starts the board; elsewhere `stop` is the only end.
-    """
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl  # found before the fork: afterwards only a system call is safe
-    parent = os.getpid()
-
-    def before_exec() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died in between
-            os._exit(1)
-
-    return before_exec

@@ -7,9 +7,9 @@ import math
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ from edgeai.device.host import HostModel
 from edgeai.device.mp2_facts import board_facts
 from edgeai.device.mp2_guest import PROGRAM, GuestNode, GuestReport, run_guest
 from edgeai.device.mp2_tools import Tool, engine_shares, find_tool, has_delegate, kind_of, measure
+from edgeai.device.options import Engine
 from edgeai.device.remote import Remote
 from edgeai.device.ssh import Ssh
 from edgeai.device.transport import Address, open_transport, parse_address
@@ -45,7 +46,6 @@ from edgeai.provenance import EVALUATE_TOOLS, provenance
 
 TICKS_NOTE = "a tick is one instruction of the emulator; it says nothing about milliseconds of a board"
 NBG_MAGIC = b"VPMN"
-Engine = Literal["auto", "npu", "cpu"]
 Listener = Callable[[str, int, int], object]
 """Called with what is being done, how much of it is done, and of how much."""
 
@@ -61,7 +61,7 @@ class Mp2Options:
 
     address: str = ""
     user: str = "root"
-    password: str = ""
+    password: str = field(default="", repr=False)
     runs: int = 10
     warmup: int = 1
     repeats: int = 3
@@ -203,7 +203,7 @@ def _notes(
     averages = ", ".join(f"{report.average:.2f}" for report in reports)
     notes = [f"averages of {len(reports)} calls of {tool.kind.program}: {averages} ms"]
     if audited is None:
-        notes.append(f"the granularity of {model.name} is not known: pass the .tflite it was compiled from")
+        notes.append(f"the granularity of {model.name} is not known: --source names the .tflite it was compiled from")
     elif audited.granularity == "per-channel" and accelerated:
         notes.append(
             f"{audited.weights_per_channel} weight tensors are per-channel: these layers run on the GPU, several times "

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 from edgeai.evaluate.backends.base import Kernels
 
+Engine = Literal["auto", "npu", "cpu"]
 RUNS = 10
 EMULATED_RUNS = 3  # an emulator counts the same instructions every time
 
@@ -16,7 +17,8 @@ EMULATED_RUNS = 3  # an emulator counts the same instructions every time
 class BenchOptions:
     """`port` is a serial port or URL and `address` that of ssh; empty where the board is to be found. `runs` 0 is the
     usual number. `images` are inputs whose outputs are compared with the host's, `random` how many random ones follow.
-    `timeout` seconds bound one inference.
+    `timeout` seconds bound one inference. Of Linux boards alone: `user` and `password` of the console's login (ssh has
+    its keys), the `engine` to run on, and the TFLite file that a network binary was compiled from, its `source`.
     """
 
     port: str = ""
@@ -30,6 +32,10 @@ class BenchOptions:
     random: int = 0
     kernels: Kernels = "reference"
     timeout: float = 60.0
+    user: str = "root"
+    password: str = field(default="", repr=False)
+    engine: Engine = "auto"
+    source: Path | None = None
 
 
 class BenchListener(Protocol):

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from xml.sax.saxutils import escape
 
 from edgeai.artifacts import Footprint, OpLatency
 from edgeai.footprint.live import LiveRange, peak
 from edgeai.graph.types import Graph
+from edgeai.svg import COLOURS, INK, PALE, document, line, rect, text
 
 WIDTH, PLOT, LEFT, TOP = 960, 800, 90, 46
 HEIGHT = 300
-COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#bbbbbb")
 BOUNDS = {"compute": "#4477aa", "weights": "#ccbb44", "overhead": "#bbbbbb", "software": "#ee6677", "gpu": "#aa3377"}
-INK, PALE = "#222222", "#e6e6e6"
 LARGEST = len(COLOURS) - 1  # buffers with a colour and a name of their own; all others share the last
 MIN_LABEL_GAP = 12
 
@@ -28,27 +26,7 @@ def picture(result: Footprint, graph: Graph, ranges: Sequence[LiveRange]) -> str
     if result.latency is not None:
         parts += _latency(result.latency.ops, result.latency.ms.point, height)
         height += HEIGHT + 90
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
-    style = 'font-family="Helvetica, Arial, sans-serif" font-size="12"'
-    body = "\n".join(parts)
-    return f'{head} {style}>\n<rect width="{WIDTH}" height="{height}" fill="white"/>\n{body}\n</svg>\n'
-
-
-def _text(x: float, y: float, text: str, anchor: str = "start", size: int = 12, colour: str = INK) -> str:
-    clean = escape("".join(c if c.isprintable() else "?" for c in text))
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{colour}">{clean}</text>'
-
-
-def _rect(x: float, y: float, width: float, height: float, colour: str, opacity: float = 1.0) -> str:
-    return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.4):.2f}" height="{max(height, 0):.2f}" '
-        f'fill="{colour}" fill-opacity="{opacity}"/>'
-    )
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str, dash: str = "") -> str:
-    dashes = f' stroke-dasharray="{dash}"' if dash else ""
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"{dashes}/>'
+    return document(WIDTH, height, parts)
 
 
 # --- memory -------------------------------------------------------------------------------------
@@ -61,7 +39,7 @@ def _memory(result: Footprint, graph: Graph, ranges: Sequence[LiveRange]) -> lis
     scale = HEIGHT / (1.12 * max(top.bytes, 1))
     step = PLOT / count
     name = result.model.name
-    parts = [_text(LEFT, 22, f"Live activations of {name} on {result.board}", size=15)]
+    parts = [text(LEFT, 22, f"Live activations of {name} on {result.board}", size=15)]
     parts += _axis(top.bytes, scale, bottom)
     parts += _bands(result, scale, bottom, top.bytes)
     lasting = sorted(ranges, key=lambda r: (-r.size * (r.last - r.first + 1), r.tensor))
@@ -74,8 +52,8 @@ def _memory(result: Footprint, graph: Graph, ranges: Sequence[LiveRange]) -> lis
     y = bottom - top.bytes * scale
     anchor = "start" if x < LEFT + PLOT * 0.6 else "end"
     label = f"peak {top.bytes / 1024:,.1f} KiB in {top.op.kind} #{top.op.index}"
-    parts.append(_line(x, y - 8, x, bottom, INK, "3 2"))
-    parts.append(_text(x + (6 if anchor == "start" else -6), y - 12, label, anchor))
+    parts.append(line(x, y - 8, x, bottom, INK, "3 2"))
+    parts.append(text(x + (6 if anchor == "start" else -6), y - 12, label, anchor))
     parts += _operators(count, step, bottom)
     named = [(colours[r.tensor], f"{r.size / 1024:,.1f} KiB  {r.name}") for r in largest]
     if len(ranges) > len(largest):
@@ -85,10 +63,10 @@ def _memory(result: Footprint, graph: Graph, ranges: Sequence[LiveRange]) -> lis
 
 def _operators(count: int, step: float, bottom: float) -> list[str]:
     """The lower axis: numbers of operators."""
-    parts = [_text(LEFT + PLOT / 2, bottom + 34, "operator", "middle")]
+    parts = [text(LEFT + PLOT / 2, bottom + 34, "operator", "middle")]
     for at in range(0, count, int(_tick(count - 1, 12)) or 1):
         x = LEFT + (at + 0.5) * step
-        parts += [_line(x, bottom, x, bottom + 4, INK), _text(x, bottom + 17, str(at), "middle", 11)]
+        parts += [line(x, bottom, x, bottom + 4, INK), text(x, bottom + 17, str(at), "middle", 11)]
     return parts
 
 
@@ -119,7 +97,7 @@ def _stack(entry: LiveRange, stacked: list[float], colour: str, step: float, sca
     for i in range(entry.first, entry.last + 1):
         if i == entry.last or stacked[i + 1] != stacked[start]:
             y = bottom - (stacked[start] + entry.size) * scale
-            parts.append(_rect(LEFT + start * step, y, (i + 1 - start) * step, entry.size * scale, colour))
+            parts.append(rect(LEFT + start * step, y, (i + 1 - start) * step, entry.size * scale, colour))
             start = i + 1
     for i in range(entry.first, entry.last + 1):
         stacked[i] += entry.size
@@ -127,11 +105,11 @@ def _stack(entry: LiveRange, stacked: list[float], colour: str, step: float, sca
 
 
 def _axis(highest: float, scale: float, bottom: float) -> list[str]:
-    parts = [_line(LEFT, bottom, LEFT + PLOT, bottom, INK)]
+    parts = [line(LEFT, bottom, LEFT + PLOT, bottom, INK)]
     step = _tick(highest / 1024, 8)
     for k in range(int(highest / 1024 / step) + 1):
         y = bottom - k * step * 1024 * scale
-        parts += [_line(LEFT, y, LEFT + PLOT, y, PALE), _text(LEFT - 6, y + 4, f"{k * step:,.4g} KiB", "end", 11)]
+        parts += [line(LEFT, y, LEFT + PLOT, y, PALE), text(LEFT - 6, y + 4, f"{k * step:,.4g} KiB", "end", 11)]
     return parts
 
 
@@ -144,11 +122,11 @@ def _bands(result: Footprint, scale: float, bottom: float, highest: float) -> li
             break
         y = bottom - min(total * scale, HEIGHT)
         if i % 2 == 0:
-            parts.append(_rect(LEFT, y, PLOT, bottom - low * scale - y, "#f2f6fa", 0.7))
+            parts.append(rect(LEFT, y, PLOT, bottom - low * scale - y, "#f2f6fa", 0.7))
         if total <= 1.1 * highest:
-            parts.append(_line(LEFT, y, LEFT + PLOT, y, "#88a0b8", "6 3"))
+            parts.append(line(LEFT, y, LEFT + PLOT, y, "#88a0b8", "6 3"))
         if last - y > MIN_LABEL_GAP:
-            parts.append(_text(LEFT + PLOT + 4, y + 10, pool.pool, size=10, colour="#557"))
+            parts.append(text(LEFT + PLOT + 4, y + 10, pool.pool, size=10, colour="#557"))
             last = y
     return parts
 
@@ -158,7 +136,7 @@ def _legend(entries: Sequence[tuple[str, str]], y: float) -> list[str]:
     for i, (colour, label) in enumerate(entries):
         x, at = LEFT + (i % 2) * (PLOT / 2), y + (i // 2) * 17
         short = label if len(label) <= 56 else label[:20] + "…" + label[-35:]
-        parts += [_rect(x, at, 11, 11, colour), _text(x + 16, at + 10, short, size=11)]
+        parts += [rect(x, at, 11, 11, colour), text(x + 16, at + 10, short, size=11)]
     return parts
 
 
@@ -170,16 +148,16 @@ def _latency(ops: Sequence[OpLatency], total: float, top: float) -> list[str]:
     scale, bottom = (HEIGHT - 40) / longest, top + HEIGHT - 20
     last = max((op.index for op in ops), default=0) + 1
     step = PLOT / last
-    parts = [_text(LEFT, top, f"Estimated latency per operator, {total:.2f} ms in all", size=15)]
-    parts.append(_line(LEFT, bottom, LEFT + PLOT, bottom, INK))
+    parts = [text(LEFT, top, f"Estimated latency per operator, {total:.2f} ms in all", size=15)]
+    parts.append(line(LEFT, bottom, LEFT + PLOT, bottom, INK))
     tick = _tick(longest, 5)
     for k in range(1, int(longest / tick) + 1):
         y = bottom - k * tick * scale
-        parts += [_line(LEFT, y, LEFT + PLOT, y, PALE), _text(LEFT - 6, y + 4, f"{k * tick:,.4g} ms", "end", 11)]
+        parts += [line(LEFT, y, LEFT + PLOT, y, PALE), text(LEFT - 6, y + 4, f"{k * tick:,.4g} ms", "end", 11)]
     for op in ops:
         colour = BOUNDS.get(op.bound, COLOURS[-1])
         x, height = LEFT + op.index * step, op.ms * scale
-        parts.append(_rect(x, bottom - height, max(step * 0.9, 0.6), height, colour))
+        parts.append(rect(x, bottom - height, max(step * 0.9, 0.6), height, colour))
     parts += _operators(last, step, bottom)
     seen = dict.fromkeys(op.bound for op in ops)
     names = {"weights": "streaming of weights", "overhead": "time per operator", "software": "not on the accelerator"}

@@ -14,6 +14,7 @@ from edgeai.errors import EdgeAIError
 from edgeai.files import existing_file, file_ref
 from edgeai.models.bundled import bundled_model
 from edgeai.provenance import EVALUATE_TOOLS, provenance
+from edgeai.quantize.recipe import DEFAULT, Method, read_recipe
 from edgeai.stages import Recipe
 from edgeai.sweep import tasks
 from edgeai.sweep.engine import Engine
@@ -53,21 +54,26 @@ def run_sweep(plan: Plan, cache: StageCache, engine: Engine, progress: Callable[
     )
     boards = {name: load_board(name) for name in body.sweep.boards}
     models = {name: _model(plan, name) for name in body.sweep.models}
+    methods = {name: read_recipe(plan.path(name)) if name else DEFAULT for name in body.sweep.recipes}
     handles = {
-        point: _submit(engine, site, point, models[point.model], boards[point.board]) for point in plan.points
+        point: _submit(engine, site, point, models[point.model], boards[point.board], methods[point.recipe])
+        for point in plan.points
     }
     every = list(dict.fromkeys(handle for group in handles.values() for handle in group.all))
     progress(0, len(every))
     for done, _ in enumerate(engine.finished(every), start=1):
         progress(done, len(every))
     rows = [_row(engine, point, group) for point, group in handles.items()]
-    inputs = [plan.file, *(file_ref(path) for path in models.values()), file_ref(site.annotations)]
+    recipes = [file_ref(plan.path(name)) for name in body.sweep.recipes if name]
+    inputs = [plan.file, *recipes, *(file_ref(path) for path in models.values()), file_ref(site.annotations)]
     options = [("points", len(rows)), ("evaluation_limit", site.image_limit)]
     return SweepResult(plan.name, with_front(rows), provenance("sweep", inputs, options, EVALUATE_TOOLS))
 
 
-def _submit(engine: Engine, site: tasks.Site, point: SweepPoint, model: Path, board: Board) -> _Handles:
-    recipe = Recipe(layout=point.layout, imgsz=point.imgsz)
+def _submit(
+    engine: Engine, site: tasks.Site, point: SweepPoint, model: Path, board: Board, method: Method
+) -> _Handles:
+    recipe = Recipe(layout=point.layout, imgsz=point.imgsz, method=method)
     prepared = engine.submit(tasks.prepare, site, model, recipe)
     quantized = engine.submit(tasks.quantize, site, prepared, point.granularity)
     return _Handles(

@@ -50,7 +50,7 @@ def prepare(site: Site, model: Path, recipe: Recipe) -> Prepared:
     stages, photos = _stages(site), open_calibration(site.calibration, site.calibration_limit, site.calibration_seed)
     onnx, exported = stages.float_onnx(model, recipe, photos)
     tflite, converted = stages.converted(onnx, exported.contract)
-    stages.ranges(tflite, converted.contract, photos)
+    stages.ranges(tflite, converted.contract, photos, recipe.method)
     return Prepared(model, recipe)
 
 

@@ -5,6 +5,7 @@ The stand-ins print the documented formats; what they print is no measurement of
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -13,11 +14,13 @@ from pathlib import Path
 
 import pytest
 from fakes.linux_board import Habits, LinuxBoard
+from helpers import Outcome, edgeai, refused
 from test_mp2_xlinux import BENCHMARK_MODEL, BORDERS, NBG, NBG_FAILED
 
 from edgeai.artifacts import BenchResult, from_json, to_json
 from edgeai.board import Board, load_board
 from edgeai.device.mp2 import Mp2Options, bench_mp2, is_network_address
+from edgeai.device.options import BenchOptions
 from edgeai.device.ssh import Ssh
 from edgeai.errors import DeviceError, EdgeAIError, InputError
 
@@ -181,3 +184,56 @@ def test_the_board_must_be_found(board: Board, binary: Path) -> None:
         text = binary.with_suffix(".txt")
         text.write_text("x")
         bench_mp2(replace(board), text, Mp2Options("/dev/null"))
+
+
+# --- the command -----------------------------------------------------------------------------------
+
+
+def bench(capsys: pytest.CaptureFixture[str], model: Path, *options: object, board: str = "STM32MP257F-EV1") -> Outcome:
+    return edgeai(capsys, "bench", model, "--board", board, *options)
+
+
+def test_the_command_logs_in_and_chooses_the_engine(
+    tools: Path, kit: Path, binary: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = kit / "tflite" / PER_CHANNEL
+    habits = Habits(password="s3cret-word")
+    with LinuxBoard(habits, tools) as console:
+        options = ("--port", console.port, "--runs", 5, "--json")
+        refused(bench(capsys, network, *options), 6, "asks root for a password", "--password")
+        monkeypatch.setenv("EDGEAI_BOARD_PASSWORD", "s3cret-word")
+        console.plug(habits)
+        made = bench(capsys, network, "--port", console.port, "--runs", 5, "--engine", "cpu", "--json")
+        assert made.code == 0, made.err
+        result = from_json(BenchResult, made.out)
+        assert result.protocol.mode == "CPU" and "s3cret-word" not in made.out + made.err
+        assert ("engine", "cpu") in {(fact.name, fact.value) for fact in result.provenance.options}
+        console.plug(habits)
+        refused(bench(capsys, network, "--port", console.port, "--engine", "npu"), 6, "no NPU delegate")
+        console.plug(habits)
+        source = kit / "tflite" / PER_TENSOR
+        compiled = bench(capsys, binary, "--port", console.port, "--source", source, "--json")
+        assert compiled.code == 0, compiled.err
+        assert from_json(BenchResult, compiled.out).granularity == "per-tensor"
+
+
+@pytest.mark.parametrize(
+    ("options", "target", "words"),
+    [
+        (("--engine", "npu"), "stm32n6", ("--engine", "runs none")),
+        (("--user", "me"), "emulated-n6", ("--user", "runs none")),
+        (("--engine", "npu"), "emulated-mp2", ("no NPU",)),
+        (("--password", "--address", "10.0.0.7"), "STM32MP257F-EV1", ("ssh-copy-id",)),
+        (("--password", "--port", "/dev/null"), "STM32MP257F-EV1", ("no terminal", "EDGEAI_BOARD_PASSWORD")),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    options: tuple[object, ...], target: str, words: tuple[str, ...],
+    binary: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    refused(bench(capsys, binary, *options, board=target), 2, *words)
+
+
+def test_a_password_is_not_shown() -> None:
+    assert "s3cret" not in repr(Mp2Options(password="s3cret")) + repr(BenchOptions(password="s3cret"))

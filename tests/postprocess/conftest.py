@@ -5,35 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers import Silent
+from layout_models import write_layouts
 
-from edgeai.cache import StageCache
-from edgeai.quantize.calibration import open_calibration
-from edgeai.stages import Recipe, Stages
+from edgeai import worker
+from edgeai.artifacts import Layout
+from edgeai.quantize.ptq import OutputType
 
 IMGSZ = 256
 # split with uint8 outputs: so that both types are read
-OUTPUT_TYPE = {"raw": "int8", "split": "uint8", "concat": "int8"}
-
-
-class Models:
-    """int8 files by name: raw, split, concat and st. Ours are made when they are first asked for."""
-
-    def __init__(self, kit: Path, folder: Path) -> None:
-        self._kit, self._stages = kit, Stages(StageCache(folder), Silent())
-        self._made = {"st": kit / "tflite" / "yolov8n_256_quant_pc_ii_seg_coco-st.tflite"}
-
-    def __getitem__(self, name: str) -> Path:
-        if name not in self._made:
-            photos = open_calibration(self._kit / "coco" / "calibration" / "images", limit=8)
-            recipe = Recipe(imgsz=IMGSZ, layout=name, output_type=OUTPUT_TYPE[name])
-            self._made[name] = self._stages.quantized(self._kit / "weights" / "yolov8n-seg.pt", recipe, photos)[0]
-        return self._made[name]
+LAYOUTS: tuple[tuple[Layout, OutputType], ...] = (("raw", "int8"), ("split", "uint8"), ("concat", "int8"))
 
 
 @pytest.fixture(scope="session")
-def models(kit: Path, tmp_path_factory: pytest.TempPathFactory) -> Models:
-    return Models(kit, tmp_path_factory.mktemp("cache"))
+def models(kit: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """int8 files by name: raw, split, concat and st."""
+    folder = tmp_path_factory.mktemp("layouts")
+    checkpoint, photos = kit / "weights" / "yolov8n-seg.pt", kit / "coco" / "calibration" / "images"
+    worker.run(write_layouts, folder / "log.txt", checkpoint, photos, IMGSZ, LAYOUTS, folder)
+    made = {layout: folder / f"{layout}.tflite" for layout, _ in LAYOUTS}
+    return made | {"st": kit / "tflite" / "yolov8n_256_quant_pc_ii_seg_coco-st.tflite"}
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,19 +23,19 @@ from check_program import (
 )
 from pycocotools import mask as coco_mask
 
+from edgeai.artifacts import Contract
 from edgeai.device.postprocess_config import Limits, write_postprocess
 from edgeai.evaluate.backends.litert import tflite_contract
 from edgeai.evaluate.decode import Output, decode
 from edgeai.evaluate.nms import nms
 from edgeai.evaluate.postprocess import Detections, Thresholds, postprocess
-from edgeai.graph import load_graph
+from edgeai.graph import Graph, load_graph
 from edgeai.images import Letterbox, letterbox
 
 IMAGES = 100
 BOX_TOLERANCE = 0.5
 MASK_IOU = 0.99
-SLOW = [pytest.mark.slow]  # a conversion and a quantisation each
-LAYOUTS = ["raw", "st", pytest.param("split", marks=SLOW), pytest.param("concat", marks=SLOW)]
+LAYOUTS = ["raw", "st", "split", "concat"]
 APPLICATION = Thresholds(0.25, 0.7, 100)
 
 
@@ -42,9 +43,18 @@ def transform(shot: Shot, imgsz: int = 256) -> Letterbox:
     return letterbox(np.zeros((shot.height, shot.width, 3), np.uint8), imgsz)[1]
 
 
+@functools.cache
+def graph_of(model: Path) -> Graph:
+    return load_graph(model)
+
+
+@functools.cache
+def contract_of(model: Path) -> Contract:
+    return tflite_contract(graph_of(model), model)
+
+
 def expected(model: Path, shot: Shot, thresholds: Thresholds) -> Detections:
-    contract = tflite_contract(load_graph(model), model)
-    return postprocess(shot.outputs, contract, transform(shot), thresholds)
+    return postprocess(shot.outputs, contract_of(model), transform(shot), thresholds)
 
 
 def assert_same(found: Found, wanted: Detections) -> int:
@@ -128,14 +138,14 @@ def test_memory_is_what_was_said(models: Mapping[str, Path], tmp_path: Path) -> 
 
 
 def noise(model: Path, rng: np.random.Generator, width: int, height: int, extremes: bool) -> Shot:
-    graph = load_graph(model)
+    graph = graph_of(model)
     outputs = []
     for index in graph.outputs:
         tensor = graph.tensors[index]
         info = np.iinfo(tensor.dtype)
         values = rng.integers(info.min, info.max + 1, tensor.shape)
         if extremes:
-            values = np.where(rng.random(tensor.shape) < 0.5, info.min, info.max)
+            values = np.where(rng.random(tensor.shape) < 0.8, info.min, info.max)
         outputs.append(Output(values.astype(tensor.dtype), tensor.scale, tensor.zero_point))
     return Shot(tuple(outputs), width, height)
 
@@ -144,14 +154,14 @@ def noise(model: Path, rng: np.random.Generator, width: int, height: int, extrem
 def test_any_bytes_under_sanitizers(layout: str, models: Mapping[str, Path], tmp_path: Path) -> None:
     """Outputs of random bytes and images of odd sizes: no access out of bounds, no overflow, and still equal."""
     model, rng = models[layout], np.random.default_rng(7)
-    loose = Thresholds(0.6, 0.5, 20)
+    loose = Thresholds(0.85, 0.5, 20)
     write_postprocess(model, tmp_path, Limits(max_detections=20, max_candidates=30000))
     sizes = [(1, 1), (1, 700), (700, 1), (3, 2), (64, 64), (255, 257), (256, 256), (427, 640), (500, 333), (640, 428)]
     seen = [noise(model, rng, *size, extremes=i % 2 == 1) for i, size in enumerate(sizes)]
     answers = run_host(build_host(tmp_path, *SANITIZERS), seen, loose)
     for answer, shot in zip(answers, seen, strict=True):
-        if answer.above_threshold <= 30000:
-            assert_same(answer, expected(model, shot, loose))
+        assert 20 < answer.above_threshold <= 30000
+        assert_same(answer, expected(model, shot, loose))
     assert sum(answer.status for answer in answers) > 20
 
 
@@ -162,7 +172,7 @@ def test_too_many_candidates_keep_the_best(layout: str, models: Mapping[str, Pat
     shot = noise(model, np.random.default_rng(3), 256, 256, extremes=False)
     thresholds = Thresholds(0.3, 0.7, few)
     (answer,) = run_host(build_host(tmp_path, *SANITIZERS), [shot], thresholds, masks=False)
-    found = decode(shot.outputs, tflite_contract(load_graph(model), model), thresholds.conf)
+    found = decode(shot.outputs, contract_of(model), thresholds.conf)
     kept = nms(found.boxes[found.rows], found.scores, found.classes, 0.7, few, few)
     assert answer.above_threshold == len(found.scores) > few
     assert np.array_equal(answer.classes, found.classes[kept])
