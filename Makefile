@@ -6,7 +6,7 @@ KIT ?= $(or $(EDGEAI_KIT),../shared/kit)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint results bench firmware clean emulated-mp2
+.PHONY: demo test lint results quantizers bench firmware clean emulated-mp2
 
 # Without MODEL the bundled network on pictures made on the spot: no network, no data needed.
 demo: $(STAMP)
@@ -49,6 +49,16 @@ results: $(STAMP)
 	$(BIN)/edgeai validate-estimators --published $(KIT)/published > runs/results/all_errors.txt
 	(echo '```'; cat runs/results/all_errors.txt; echo '```') > runs/results/all_errors.md
 	$(BIN)/python docs/splice.py docs/estimators.md errors runs/results/all_errors.md
+
+# Our int8 files beside those of other quantisers, one run a layout; for docs/accuracy.md. ai-edge-quantizer is installed
+# by none of the extras: AEQ_PYTHON names the Python of an environment that has it; without, the table says so.
+QUANTIZERS = $(BIN)/python tests/bench/quantizers.py --kit $(KIT) $(if $(AEQ_PYTHON),--aeq-python $(AEQ_PYTHON))
+quantizers: $(STAMP)
+	$(QUANTIZERS) --layout raw --out runs/quantizers/raw
+	$(BIN)/python docs/splice.py docs/accuracy.md quantizers runs/quantizers/raw/quantizers.md
+	$(QUANTIZERS) --layout concat --granularity per-tensor --peer tensorflow --peer ai-edge-quantizer \
+	  --peer onnxruntime --out runs/quantizers/concat
+	$(BIN)/python docs/splice.py docs/accuracy.md quantizers-concat runs/quantizers/concat/quantizers.md
 
 # Kernel and busybox of the emulated MP2 board, from Debian's arm64 packages (22 MB) into the user's cache.
 emulated-mp2:

@@ -183,7 +183,8 @@ class Stages:
         if learned:
             ranges = self.carried(model, tflite, converted.contract, ranges, calibration)
         # learned ranges are the optimum of the training that learned them, with the biases it had
-        method = replace(recipe.method, ranges="observed", biases="analytic") if learned else recipe.method
+        method = recipe.method.settled(recipe.granularity)
+        method = replace(method, ranges="observed", biases="analytic") if learned else method
         options = [
             ("granularity", recipe.granularity),
             ("input_type", recipe.input_type),

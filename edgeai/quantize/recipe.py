@@ -2,8 +2,8 @@
 
     granularity = "per-channel"     # else the command line or the project file decides
     observer = "least-squares"      # min-max, moving-average, percentile, entropy
-    ranges = "tuned"                # observed: leave the observer's ranges as they are
-    biases = "tuned"                # analytic: for the weights' rounding alone; none
+    ranges = "auto"                 # tuned, or observed: leave the observer's ranges as they are
+    biases = "auto"                 # tuned, analytic: for the weights' rounding alone, or none
     weights = "nearest"             # compensated: each rounding error made good by the next weights
     joint_scales = false            # true: one range for all that meets in a concatenation, so that nothing is rescaled
     images = 8                      # calibration images that tuning looks at
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import fnmatch
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -43,13 +43,21 @@ class Method:
     """How to quantise. The defaults are the default recipe; docs/accuracy.md says what each choice is worth."""
 
     observer: Observer = "least-squares"
-    ranges: Literal["tuned", "observed"] = "tuned"
-    biases: Literal["tuned", "analytic", "none"] = "tuned"
+    ranges: Literal["auto", "tuned", "observed"] = "auto"
+    biases: Literal["auto", "tuned", "analytic", "none"] = "auto"
     weights: Literal["nearest", "compensated"] = "nearest"
     joint_scales: bool = False
     images: int = 8
     granularity: Granularity | None = None
     exceptions: tuple[Exceptional, ...] = ()
+
+    def settled(self, granularity: Granularity) -> Method:
+        """The method with "auto" decided: tuned per channel; observed and analytic per tensor, where tuning gained no
+        AP on the images it was chosen by (train_extra, raw, 256 px: docs/accuracy.md) and costs time."""
+        tuned = granularity == "per-channel"
+        ranges = self.ranges if self.ranges != "auto" else "tuned" if tuned else "observed"
+        biases = self.biases if self.biases != "auto" else "tuned" if tuned else "analytic"
+        return replace(self, ranges=ranges, biases=biases)
 
     @property
     def tunes(self) -> bool:

@@ -13,6 +13,7 @@ both with the reason.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import resource
 import shutil
@@ -28,7 +29,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeai.artifacts import Contract, DropInterval, EvalProtocol, EvalResult, FileRef, Provenance, to_json
+from edgeai.artifacts import Contract, DropInterval, EvalProtocol, EvalResult, FileRef, Layout, Provenance, to_json
 from edgeai.cache import StageCache
 from edgeai.cli.listener import TerminalListener
 from edgeai.cli.render import markdown_table
@@ -57,9 +58,9 @@ AS_ON_MP2 = "edgeai per-channel, as on an MP2"
 ST = "ST's published file"
 TITLES = {
     "tensorflow": "TFLiteConverter, TensorFlow",
-    "onnx2tf": "onnx2tf -oiqt",
     "ai-edge-quantizer": "ai-edge-quantizer",
     "onnxruntime": "onnxruntime QDQ",
+    "onnx2tf": "onnx2tf -oiqt",
 }
 SQNR_IMAGES = 40  # of the evaluated images, the first by id
 LAYOUTS, GRAINS = ("raw", "split", "concat"), ("per-channel", "per-tensor")
@@ -166,8 +167,11 @@ def run_peer(python: Path, maker: str, out: Path, arguments: Sequence[str | Path
     costs: list[Cost] = []
     log = out.parent / f"{maker}.log"
     environment = {**os.environ, **ENVIRONMENT}
-    with measured(costs), log.open("w") as stream:
-        code = subprocess.call(command, cwd=out.parent, env=environment, stdout=stream, stderr=stream)
+    try:
+        with measured(costs), log.open("w") as stream:
+            code = subprocess.call(command, cwd=out.parent, env=environment, stdout=stream, stderr=stream)
+    except OSError as error:
+        raise PeerError(f"{python}: {error.strerror}") from None
     if code or not out.is_file():
         lines = log.read_text(errors="replace").strip().splitlines() or [f"it ended with {code}"]
         raise PeerError(lines[-1][:160])
@@ -399,43 +403,47 @@ class Comparer:
         self.baselines: list[EvalResult] = []
         self.sqnr_images: tuple[str, ...] = ()
 
-    def layout(self, layout: str, folder: Path) -> None:
-        recipe = Recipe(layout=layout, imgsz=self._options.imgsz)
+    def layout(self, layout: Layout, folder: Path) -> None:
+        options = self._options
+        recipe = Recipe(layout=layout, imgsz=options.imgsz)
         forms = network(self._model, recipe, self._photos, folder)
         bench = Bench(forms, self._dataset)
         self.baselines.append(bench.baseline)
         self.sqnr_images = bench.images
-        # ours of every granularity first: the MP2 row of the per-tensor group is made of the per-channel file
-        own = {
-            grain: ours(self._model, replace(recipe, granularity=grain), self._photos, folder / f"ours_{grain}")
-            for grain in self._options.granularity
-        }
-        for grain in self._options.granularity:
-            self._group(layout, grain, own, forms, bench, folder)
-
-    def _group(self, layout: str, grain: str, own: dict[str, Made], forms: Network, bench: Bench, folder: Path) -> None:
-        our_result = self._add(own[grain], layout, grain, bench, None)
-        if grain == "per-tensor" and "per-channel" in own:
-            self._add(as_on_mp2(own["per-channel"], folder), layout, grain, bench, our_result)
-        for name in self._options.peer:
-            print(f"{name}, {layout} {grain}", file=sys.stderr, flush=True)
+        own = {}
+        results = {}
+        for grain in options.granularity:
+            own[grain] = ours(self._model, replace(recipe, granularity=grain), self._photos, folder / f"ours_{grain}")
+            results[grain] = self._add(own[grain], layout, grain, bench, None)
+        if own.keys() >= set(GRAINS):
+            self._add(as_on_mp2(own["per-channel"], folder), layout, "per-tensor", bench, results["per-tensor"])
+        published = options.kit / f"tflite/yolov8n_{options.imgsz}_quant_pc_ii_seg_coco-st.tflite"
+        if layout == "concat" and "per-tensor" in own and published.is_file():
+            made = Made(ST, published, Cost(), own_contract=True, same_network=False)
+            self._add(made, layout, "per-tensor", bench, results["per-tensor"])
+        for name, grain in itertools.product(options.peer, options.granularity):
             try:
-                made = peer(name, forms, grain, folder / grain, self._options.aeq_python)
+                made = peer(name, forms, grain, folder / grain, options.aeq_python)
             except PeerError as error:
+                print(f"{name}, {layout} {grain}: {error}", file=sys.stderr, flush=True)
                 self.absent.append(Absent(name, f"{layout} {grain}", str(error)))
                 continue
-            self._add(made, layout, grain, bench, our_result)
-        published = self._options.kit / f"tflite/yolov8n_{self._options.imgsz}_quant_pc_ii_seg_coco-st.tflite"
-        if (layout, grain) == ("concat", "per-tensor") and published.is_file():
-            made = Made(ST, published, Cost(), own_contract=True, same_network=False)
-            self._add(made, layout, grain, bench, our_result)
+            self._add(made, layout, grain, bench, results[grain])
 
     def _add(self, made: Made, layout: str, grain: str, bench: Bench, our_result: EvalResult | None) -> EvalResult:
         entry, result = row(made, layout, grain, bench, our_result)
         self.rows.append(entry)
+        self.write()  # after every file: what is measured is kept
         drops = ", ".join(map(_interval, entry.drops))
         print(f"{made.quantizer}, {layout} {grain}: {drops}", file=sys.stderr, flush=True)
         return result
+
+    def write(self) -> str:
+        found = self.result()
+        text = markdown(found)
+        write_text(self._options.out / "quantizers.json", to_json(found))
+        write_text(self._options.out / "quantizers.md", text)
+        return text
 
     def result(self) -> QuantizerComparison:
         first = self.baselines[0]
@@ -461,7 +469,7 @@ def main() -> None:
     parser.add_argument("--granularity", action="append", choices=GRAINS)
     parser.add_argument("--peer", action="append", choices=TITLES, help="only these; may be repeated")
     parser.add_argument("--limit", type=int, help="evaluate on the first N images")
-    parser.add_argument("--aeq-python", type=Path, default=Path(sys.executable))
+    parser.add_argument("--aeq-python", type=lambda text: Path(text).absolute(), default=Path(sys.executable))
     parser.add_argument("--out", type=Path, default=Path("runs/quantizers"))
     options = parser.parse_args()
     options.layout, options.granularity = options.layout or ["raw"], options.granularity or list(GRAINS)
@@ -474,10 +482,7 @@ def main() -> None:
             folder = Path(name) / layout
             folder.mkdir()
             comparer.layout(layout, folder)
-            found = comparer.result()  # written after every layout: what is measured is kept
-            write_text(options.out / "quantizers.json", to_json(found))
-            write_text(options.out / "quantizers.md", markdown(found))
-    print(markdown(found))
+    print(comparer.write())
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ def test_tuning_brings_a_real_network_nearer_and_adds_no_operator(kit: Path, tmp
         return path, sum(entry.count for entry in model.audit.operators)
 
     plain, operators = made_by(Method(ranges="observed", biases="analytic"))
-    tuned, same = made_by(Method())
+    tuned, same = made_by(Method(ranges="tuned", biases="tuned"))
     wanted = outputs(floats)
     before = [sqnr(w, f) for w, f in zip(wanted, outputs(plain), strict=True)]
     after = [sqnr(w, f) for w, f in zip(wanted, outputs(tuned), strict=True)]
