@@ -38,7 +38,7 @@ def search_plan(
 
 def cheapest(result: SweepResult, max_drop: float) -> SweepRow | None:
     """The row that loses at most `max_drop` points, fits, and is fastest; of equals the one with least RAM, then the
-    more accurate. None where there is no such row. Raises nothing: rows that failed are passed over."""
+    more accurate. None where there is no such row; rows that failed are passed over."""
     within = [(row, row.figures) for row in result.rows if row.figures and row.figures.fits]
     allowed = [(row, found) for row, found in within if found.drop <= max_drop]
     return min(allowed, key=lambda pair: _price(pair[1]), default=(None, None))[0]

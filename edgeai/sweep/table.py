@@ -46,15 +46,11 @@ def _marked(row: SweepRow, rows: Sequence[SweepRow]) -> SweepRow:
     if mine is None or not mine.fits:
         return row
     beaten = any(
-        other.figures is not None and other.figures.fits and same_board(row.point, other.point)
+        other.figures is not None and other.figures.fits and row.point.board == other.point.board
         and _beats(other.figures, mine)
         for other in rows
     )  # fmt: skip
     return dataclasses.replace(row, figures=dataclasses.replace(mine, front=not beaten))
-
-
-def same_board(one: SweepPoint, other: SweepPoint) -> bool:
-    return one.board == other.board
 
 
 def _beats(one: SweepFigures, other: SweepFigures) -> bool:
