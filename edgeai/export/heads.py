@@ -5,14 +5,15 @@ as little as it can and the graph holds no operator that it does not need:
 
 * sigmoid and softmax run per level, so that every level keeps the scale of its own logits; their outputs have TFLite's
   fixed scale 1/256, so the concatenation behind them costs nothing;
-* the expectation of the box distances, the turn from (left, top, right, bottom) to (cx, cy, w, h) and the division by
-  the image size are one linear map, so they are one 1x1 convolution on the softmax and one addition, not a dozen of
-  element-wise operators that each round to 8 bits;
-* the weights of that convolution are exact in int8 (see `_expectation`).
+* the expectation of the box distances, the turn from (left, top, right, bottom) to (cx, cy, w, h), the centre of the
+  cell and the division by the image size are one linear map, so they are one 1x1 convolution on the softmax and on the
+  cells' positions, not a dozen of element-wise operators that each round to 8 bits: a box is rounded once;
+* positions and weights of that convolution are exact in int8 (see `_Positions`, `_expectation`).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -21,6 +22,8 @@ from torch import Tensor, nn
 from edgeai.artifacts import Contract, Layout, ModelSpec, OutputRole
 
 TIE_BREAK = 1e-3  # bins
+CODES = 256  # of an int8 probability: TFLite's softmax has the scale 1/256
+LARGEST = 127  # int8 weight
 
 
 class DecodedHead(nn.Module):
@@ -33,9 +36,11 @@ class DecodedHead(nn.Module):
     def __init__(self, network: nn.Module, spec: ModelSpec, imgsz: int, layout: Layout) -> None:
         super().__init__()
         self.network, self.spec, self.layout = network, spec, layout
-        self.distances = nn.ModuleList(_expectation(spec.reg_max, stride / imgsz) for stride in spec.strides)
+        self.boxes = nn.ModuleList()
         for level, stride in enumerate(spec.strides):
-            self.register_buffer(f"anchors{level}", _anchors(imgsz // stride), persistent=False)
+            positions = _Positions(imgsz // stride, _steps(spec.reg_max))
+            self.boxes.append(_expectation(spec.reg_max, stride / imgsz, positions))
+            self.register_buffer(f"positions{level}", positions.tensor(), persistent=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         raw = self.network(x)
@@ -54,8 +59,9 @@ class DecodedHead(nn.Module):
         """[1,4*reg_max,h,w] logits of the distances -> [1,h*w,4] boxes in 0..1."""
         h, w = dfl.shape[2], dfl.shape[3]
         bins = dfl.permute(0, 2, 3, 1).reshape(1, h * w * 4, self.spec.reg_max).softmax(dim=2)
-        grid = bins.reshape(1, h, w, 4 * self.spec.reg_max).permute(0, 3, 1, 2)
-        return _rows(self.distances[level](grid)) + self.get_buffer(f"anchors{level}")
+        # A table of two axes: onnx2tf transposes constants of more, whether what they join is transposed or not.
+        cells = torch.cat([bins.reshape(h * w, 4 * self.spec.reg_max), self.get_buffer(f"positions{level}")], dim=1)
+        return _rows(self.boxes[level](cells.reshape(1, h, w, cells.shape[1]).permute(0, 3, 1, 2)))
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -68,38 +74,61 @@ def _columns(x: Tensor) -> Tensor:
     return x.permute(0, 2, 1)
 
 
-def _expectation(reg_max: int, unit: float) -> nn.Conv2d:
-    """The convolution [4,4*reg_max,1,1] from bin probabilities to (cx - anchor, cy - anchor, w, h) in image units.
+class _Positions:
+    """The cells' centres of a square level as channels that int8 holds exactly, on the scale of the probabilities.
 
-    distance = sum_i i * p_i for each side; cx offset = (right - left) / 2, w = left + right.
+    A centre is (2 column + 1) / (2 size) of the image. The code of a cell is 2 column + 1, times the power of two that
+    still fits; what remains to the centre is a weight of more than 127 steps of the weights' scale, so a few channels
+    with the same codes share it.
+    """
+
+    def __init__(self, size: int, steps: int) -> None:
+        self.size = size
+        self.factor = 2.0 ** math.floor(math.log2((CODES - 1) / (2 * size - 1)))
+        total = CODES / 2 * steps / self.factor  # in steps of 1 / (size * steps) of the image
+        channels = math.ceil(total / (LARGEST // 2))  # the rows of the offsets have half that step
+        bounds = [math.floor(total * i / channels) for i in range(channels + 1)]
+        self.weights = [high - low for low, high in itertools.pairwise(bounds)]
+
+    def tensor(self) -> Tensor:
+        """[size * size, 2 * channels], a row for every cell: the channels of its column, then those of its row."""
+        codes = (2 * torch.arange(self.size, dtype=torch.float32) + 1) * self.factor / CODES
+        rows, columns = torch.meshgrid(codes, codes, indexing="ij")
+        channels = [columns] * len(self.weights) + [rows] * len(self.weights)
+        return torch.stack(channels, dim=2).reshape(self.size * self.size, len(channels))
+
+
+def _steps(reg_max: int) -> int:
+    """Steps of the weights' scale in a bin: the power of two with which half the bins fit into int8."""
+    return int(2 ** math.floor(math.log2(LARGEST / ((reg_max - 1) / 2))))
+
+
+def _expectation(reg_max: int, unit: float, positions: _Positions) -> nn.Conv2d:
+    """The convolution [4,4*reg_max+p,1,1] from bin probabilities and positions to (cx, cy, w, h) in image units.
+
+    distance = sum_i i * p_i for each side; cx = centre + (right - left) / 2, w = left + right.
 
     The probabilities of a side sum to one, so a shift of all its weights is undone by the bias. The shift is chosen so
     that quantisation does not change the weights: for 16 bins the largest is 127/16 and all are multiples of 1/16.
     It also centres them, so that probabilities that no longer sum to one after rounding do less harm. The rows of the
-    offsets have half that step; with one scale for all rows they would lie half-way between two int8 values, so a
+    centres have half that step; with one scale for all rows they would lie half-way between two int8 values, so a
     small tie-break makes all of them round the same way, which their difference cancels.
     """
-    steps = 2 ** math.floor(math.log2(127 / (reg_max // 2)))
-    shift = (reg_max - 1) - 127 / steps
+    steps, count = _steps(reg_max), len(positions.weights)
+    shift = (reg_max - 1) - LARGEST / steps
     bins = torch.arange(reg_max, dtype=torch.float32)
     full, half = bins - shift, (bins - shift - TIE_BREAK) / 2
     weight = torch.zeros(4, 4, reg_max)  # [output, side, bin]; sides are left, top, right, bottom
+    centre = torch.zeros(4, 2, count)
     for axis in (0, 1):
         weight[axis, axis], weight[axis, axis + 2] = -half, half
         weight[2 + axis, axis] = weight[2 + axis, axis + 2] = full
-    conv = nn.Conv2d(4 * reg_max, 4, 1).requires_grad_(False)
-    conv.weight.copy_(weight.reshape(4, 4 * reg_max, 1, 1) * unit)
+        centre[axis, axis] = torch.tensor(positions.weights, dtype=torch.float32) / steps
+    conv = nn.Conv2d(4 * reg_max + 2 * count, 4, 1).requires_grad_(False)
+    conv.weight.copy_(torch.cat([weight.reshape(4, -1), centre.reshape(4, -1)], dim=1)[:, :, None, None] * unit)
     assert conv.bias is not None
     conv.bias.copy_(torch.tensor([0.0, 0.0, 2 * shift, 2 * shift]) * unit)
     return conv
-
-
-def _anchors(size: int) -> Tensor:
-    """[1,size*size,4]: centres of the cells in 0..1, and zeros for width and height; row by row."""
-    centres = (torch.arange(size, dtype=torch.float32) + 0.5) / size
-    y, x = torch.meshgrid(centres, centres, indexing="ij")
-    zero = torch.zeros_like(x)
-    return torch.stack([x, y, zero, zero], dim=2).reshape(1, size * size, 4)
 
 
 def with_head(network: nn.Module, spec: ModelSpec, imgsz: int, layout: Layout) -> nn.Module:

@@ -247,7 +247,7 @@ def _connected(operands: list[Any], options: Any, shapes: list[tuple[int, ...]])
 
 def _concatenation(operands: list[Any], options: Any, shapes: list[tuple[int, ...]]) -> list[Tensor]:
     count = max(x.shape[0] for x in operands)
-    parts = [x.expand(count, *x.shape[1:]) for x in operands]
+    parts = [x.repeat(count // x.shape[0], *[1] * (x.dim() - 1)) if x.shape[0] < count else x for x in operands]
     return [_activated(torch.cat(parts, dim=options.axis), options.fusedActivationFunction)]
 
 
@@ -311,9 +311,7 @@ def _split_v(operands: list[Any], options: Any, shapes: list[tuple[int, ...]]) -
 
 
 def _reshape(operands: list[Any], options: Any, shapes: list[tuple[int, ...]]) -> list[Tensor]:
-    x, shape = operands[0], list(shapes[0])
-    batch = x.shape[0] if shape and shape[0] == 1 else -1
-    return [x.reshape(batch, *shape[1:])]
+    return [operands[0].reshape(-1, *shapes[0][1:])]
 
 
 def _elementwise(function: Callable[[Tensor, Tensor], Tensor]) -> Kernel:

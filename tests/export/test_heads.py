@@ -51,18 +51,25 @@ def test_every_layout_decodes_to_the_same(layout: str) -> None:
 
 
 @pytest.mark.parametrize("per_channel", [True, False])
-def test_int8_keeps_the_expected_distance(per_channel: bool) -> None:
-    """Weights rounded as TFLite rounds them still give every distance from 0 to 15 to 1/60 of a cell."""
-    conv = heads._expectation(16, 1.0)
+@pytest.mark.parametrize("size", [8, 12, 40, 80])
+def test_int8_keeps_the_box(per_channel: bool, size: int) -> None:
+    """Weights and positions rounded as TFLite rounds them still give every box, to 1/60 of a cell."""
+    positions = heads._Positions(size, heads._steps(16))
+    conv = heads._expectation(16, 1 / size, positions)
     weight, bias = conv.weight.detach()[:, :, 0, 0].double(), conv.bias.detach().double()
     largest = weight.abs().amax(dim=1, keepdim=True) if per_channel else weight.abs().max()
     rounded = torch.round(weight / (largest / 127)) * (largest / 127)
-    for left, top, right, bottom in np.random.default_rng(0).integers(0, 16, (200, 4)):
+    places = positions.tensor().double()
+    assert torch.equal(torch.round(places * 256), places * 256) and places.max() < 1
+    generator = np.random.default_rng(0)
+    for sides, cell in zip(generator.integers(0, 16, (200, 4)), generator.integers(0, size**2, 200), strict=True):
+        left, top, right, bottom = sides
         one_hot = torch.zeros(4, 16, dtype=torch.float64)
-        one_hot[torch.arange(4), torch.tensor([left, top, right, bottom])] = 1
-        found = rounded @ one_hot.reshape(-1) + bias
-        wanted = torch.tensor([(right - left) / 2, (bottom - top) / 2, left + right, top + bottom])
-        assert (found - wanted).abs().max() < 1 / 60
+        one_hot[torch.arange(4), torch.tensor(sides)] = 1
+        found = (rounded @ torch.cat([one_hot.reshape(-1), places[cell]]) + bias) * size
+        y, x = divmod(int(cell), size)
+        wanted = [x + 0.5 + (right - left) / 2, y + 0.5 + (bottom - top) / 2, left + right, top + bottom]
+        np.testing.assert_allclose(found, wanted, atol=1 / 60)
 
 
 def test_dividing_the_coefficients_divides_only_them() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeai.artifacts import Contract, Ranges
 from edgeai.graph import load_graph
-from edgeai.graph.types import Graph, Op
+from edgeai.graph.types import Op
 from edgeai.quantize.flat import add_buffer, constant, pack, read_tree
 
 SIZE = 128
@@ -42,28 +42,18 @@ def scaled_weights(model: Path, out: Path, op: Op, factor: float) -> Path:
 
 
 def pixel_boxes(model: Path, out: Path, imgsz: int) -> Path:
-    """A float TFLite of layout concat or split with its boxes in pixels: anchors and distances times the size."""
+    """A float TFLite of layout concat or split with its boxes in pixels: their convolutions times the size."""
     graph, tree = read_tree(model)
     tensors = tree.subgraphs[0].tensors
-    for op in graph.ops:
-        anchors = [t for t in op.inputs if graph.tensors[t].is_constant and graph.tensors[t].shape[-1:] == (4,)]
-        if op.kind != "ADD" or not anchors:
-            continue
-        distances = _convolution_behind(graph, next(t for t in op.inputs if t not in anchors))
-        parts = [graph.tensors[anchors[0]], graph.weights(distances), graph.bias(distances)]
-        for part in parts:
+    boxes = [op for op in graph.ops if op.kind == "CONV_2D" and graph.tensors[op.outputs[0]].shape[-1:] == (4,)]
+    assert len(boxes) == 3
+    for op in boxes:
+        for part in (graph.weights(op), graph.bias(op)):
             assert part is not None
             tensors[part.index].buffer = add_buffer(tree, constant(part) * np.float32(imgsz))
     out.write_bytes(pack(tree))
     return out
 
-
-def _convolution_behind(graph: Graph, tensor: int) -> Op:
-    op = graph.producer(tensor)
-    while op is not None and op.kind != "CONV_2D":
-        op = graph.producer(op.inputs[0])
-    assert op is not None
-    return op
 
 
 def quantized(model: Path, out: Path, contract: Contract, ranges: Ranges, per_channel: bool = True) -> Path:

@@ -38,9 +38,11 @@ def first_bad(
     amplifies far more than all others and so widened what is joined: weights are suspect then. The latter is named
     also where no layer is bad. `logits` are tensors whose size matters little; what makes them may amplify much.
     """
-    hidden = tuple(layer for layer in layers if not any(t in logits for t in graph.ops[layer.index].outputs))
-    odd = _odd_gain(hidden) or _odd_gain(layers)
     shares = probabilities(graph)
+    # what reads probabilities may amplify: the expectation of 16 bins does
+    plain = tuple(layer for layer in layers if not any(t in shares for t in graph.ops[layer.index].inputs))
+    hidden = tuple(layer for layer in plain if not any(t in logits for t in graph.ops[layer.index].outputs))
+    odd = _odd_gain(hidden) or _odd_gain(plain)
     bad = [layer for layer in layers if _is_bad(graph, layer, threshold, shares)]
     if not bad:
         return odd

@@ -8,10 +8,8 @@ from edgeai.artifacts import Contract
 from edgeai.graph.types import DEQUANTIZERS, QUANTIZERS, Graph, Op
 from edgeai.quantize.debug.measure import grid
 from edgeai.quantize.debug.surgery import float_sources, is_coded
+from edgeai.quantize.observe import LOWEST_LOGIT, SIGMOID_SATURATION, box_limits
 
-# TFLite's int8 LOGISTIC has the output scale 1/256: beyond this input its result is the last step, 0 or 255/256
-SIGMOID_SATURATION = math.log(2 * 256 - 1)
-LOWEST_LOGIT = -8.0  # a score of 0.03 % is below every threshold, evaluation's 0.1 % included
 SILU_MINIMUM = -1.28  # where x * sigmoid(x) is least
 ENOUGH = 0.5  # of the operators must find their counterpart; below it the two are not one network
 
@@ -68,8 +66,8 @@ def indifferent(graph: Graph, contract: Contract | None) -> dict[int, tuple[floa
     """int8 tensor -> the range outside of which its values make no difference to what reads them.
 
     A tensor that only a sigmoid reads may clip where the sigmoid's own int8 result has reached its last step; class
-    logits that leave the network may clip below every threshold. The calibration uses both, so clipping there is no
-    error.
+    logits that leave the network may clip below every threshold, and boxes outside of the image. The calibration uses
+    all three, so clipping there is no error.
     """
     found = {}
     for op in graph.ops:
@@ -81,6 +79,8 @@ def indifferent(graph: Graph, contract: Contract | None) -> dict[int, tuple[floa
         if role.kind == "logits":
             t = graph.behind_quantizers(graph.tensors[graph.outputs[role.index]]).index
             found[t] = (LOWEST_LOGIT, math.inf)
+    limits = box_limits(contract) if contract else {}
+    found.update({graph.behind_quantizers(graph.tensors[graph.outputs[i]]).index: ends for i, ends in limits.items()})
     return found
 
 
