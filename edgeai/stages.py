@@ -172,6 +172,7 @@ class Stages:
     ) -> tuple[Path, QuantizedModel, StageOutput]:
         """The int8 TFLite of a checkpoint or ONNX file, audited after it was written."""
         from edgeai.graph.audit import audit
+        from edgeai.quantize.advice import advice
         from edgeai.quantize.ptq import write_quantized
 
         if recipe.granularity == "float":
@@ -211,6 +212,8 @@ class Stages:
             note = (folder / name).with_suffix(NOTE)
             if note.is_file():
                 found = replace(found, findings=(*found.findings, note.read_text()))
+            notes = advice(ranges.check, len(calibration.paths), contract.spec.names)
+            found = replace(found, findings=(*found.findings, *notes))
             made = QuantizedModel(
                 file=file_ref(folder / name),
                 contract=_load(Contract, folder / "contract.json"),

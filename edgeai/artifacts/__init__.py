@@ -89,6 +89,7 @@ from edgeai.artifacts.estimate import (
 )
 from edgeai.artifacts.model import (
     AuditReport,
+    CalibrationCheck,
     CalibrationSet,
     ChannelMean,
     Contract,
@@ -153,6 +154,7 @@ __all__ = [
     "BlobFile",
     "BoardAdvice",
     "BudgetCheck",
+    "CalibrationCheck",
     "CalibrationSet",
     "CardRow",
     "CardTable",

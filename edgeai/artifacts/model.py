@@ -175,10 +175,25 @@ class ChannelMean:
 
 
 @dataclass(frozen=True, slots=True)
+class CalibrationCheck:
+    """Whether a calibration set is enough.
+
+    Its images are taken in two disjoint halves: a tensor's disagreement is the difference of the two ranges' widths,
+    as a share of the whole set's. `median` and `worst` are over the tensors, `worst_tensor` names the latter. `seen`
+    counts per class the images in which the float network finds it; empty for networks without scores.
+    """
+
+    median: float
+    worst: float
+    worst_tensor: str
+    seen: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Ranges:
     """What a calibration set taught about a float TFLite, and the observer that made the ranges.
 
-    `means` covers the tensors that feed convolutions and matrix products.
+    `means` covers the tensors that feed convolutions and matrix products. `check` is None for a single image.
     """
 
     model: FileRef
@@ -186,6 +201,7 @@ class Ranges:
     observer: str
     tensors: tuple[TensorRange, ...]
     means: tuple[ChannelMean, ...] = ()
+    check: CalibrationCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)

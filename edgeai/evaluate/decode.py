@@ -199,7 +199,7 @@ def _real(values: NDArray[Any], scale: float, zero_point: int) -> Floats:
     return real
 
 
-def _sigmoid(x: Floats) -> Floats:
+def sigmoid(x: Floats) -> Floats:
     result: Floats = np.reciprocal(1 + np.exp(-np.clip(x, np.float32(-80), np.float32(80))))
     return result
 
@@ -212,7 +212,7 @@ def score_levels(dtype: str, scale: float, zero_point: int, logits: bool) -> Flo
     """The score of every value an integer type can hold, lowest first; those of logits after a sigmoid."""
     info = np.iinfo(dtype)
     real = _real(np.arange(info.min, info.max + 1), scale, zero_point)
-    return _sigmoid(real) if logits else real
+    return sigmoid(real) if logits else real
 
 
 def _above(table: OutputTable, conf: float, logits: bool) -> tuple[Indices, Indices, Floats]:
@@ -232,7 +232,7 @@ def _above(table: OutputTable, conf: float, logits: bool) -> tuple[Indices, Indi
     found = table.values[anchors, channels].astype(np.float32, copy=False)
     if not logits:
         return anchors, channels, found
-    found = _sigmoid(found)
+    found = sigmoid(found)
     sure = found > np.float32(conf)
     return anchors[sure], channels[sure], found[sure]
 
@@ -307,11 +307,11 @@ def _anchors_level(reader: OutputReader, role: OutputRole, conf: float) -> _Part
     cell, shape, certainty = _above(objectness, conf, logits=True)
     channels = shape[:, None] * width + np.arange(width)
     values = _real(table.values[cell[:, None], channels], table.scale, table.zero_point)
-    scores = _sigmoid(values[:, 5 : 5 + spec.nc]) * certainty[:, None]
+    scores = sigmoid(values[:, 5 : 5 + spec.nc]) * certainty[:, None]
     rows, classes = np.nonzero(scores > np.float32(conf))
     _, columns = reader.grid(role)
     y, x = np.divmod(cell, columns)
-    geometry = 2 * _sigmoid(values[:, :4])
+    geometry = 2 * sigmoid(values[:, :4])
     centre = (geometry[:, :2] - np.float32(0.5) + np.stack([x, y], axis=1).astype(np.float32)) * np.float32(role.stride)
     size = geometry[:, 2:] ** 2 * shapes[shape]
     coefs = values[:, 5 + spec.nc :] * np.float32(reader.contract.coef_divisor)

@@ -42,6 +42,26 @@ class Histogram:
         index = (sample * np.float32(BINS / 2 / 2.0**self.exponent) + np.float32(BINS / 2)).astype(np.int32)
         self.counts += np.bincount(index, minlength=BINS)[:BINS]
 
+    def merged(self, other: Histogram) -> Histogram:
+        """The histogram of both together."""
+        both = Histogram()
+        both.low, both.high = min(self.low, other.low), max(self.high, other.high)
+        both.zeros, both.images = self.zeros + other.zeros, self.images + other.images
+        share = other.images / max(1, both.images)
+        both.mean_low = self.mean_low + share * (other.mean_low - self.mean_low)
+        both.mean_high = self.mean_high + share * (other.mean_high - self.mean_high)
+        both.exponent = max(self.exponent, other.exponent)
+        for one in (self, other):
+            both.counts += one._counts_at(both.exponent)
+        return both
+
+    def _counts_at(self, exponent: int) -> NDArray[np.int64]:
+        copy = Histogram()
+        copy.counts, copy.exponent = self.counts, self.exponent
+        while copy.exponent < exponent:
+            copy._widen()
+        return copy.counts
+
     def _widen(self) -> None:
         folded = self.counts.reshape(-1, 2).sum(axis=1)
         self.counts = np.zeros(BINS, np.int64)

@@ -65,12 +65,14 @@ def observe(
     """
     import numpy as np
 
+    from edgeai.quantize.advice import SeenClasses, Widths, check_of
     from edgeai.quantize.histogram import Histogram
     from edgeai.quantize.observers import range_of
 
     interpreter = _interpreter(model)
     tensors = _activations(interpreter, box_limits(contract))
-    histograms = [Histogram() for _ in tensors]
+    halves = [(Histogram(), Histogram()) for _ in tensors]  # of the images in turn
+    seen = SeenClasses(contract)
     place = interpreter.get_input_details()[0]["index"]
     sums: dict[int, NDArray[np.float64]] = {tensor.index: np.zeros(()) for tensor in tensors if tensor.channels}
     count = 0
@@ -78,24 +80,28 @@ def observe(
     for image in images:
         interpreter.set_tensor(place, image)
         interpreter.invoke()
-        count += 1
-        for tensor, histogram, view in zip(tensors, histograms, views, strict=True):
-            histogram.add(view())
+        for tensor, pair, view in zip(tensors, halves, views, strict=True):
+            pair[count % 2].add(view())
             if tensor.channels:
                 sums[tensor.index] = sums[tensor.index] + view().reshape(-1, tensor.channels).mean(axis=0)
-    ranges = []
-    for tensor, histogram in zip(tensors, histograms, strict=True):
+        seen.add([interpreter.get_tensor(output["index"]) for output in interpreter.get_output_details()])
+        count += 1
+    ranges, widths = [], []
+    for tensor, (even, odd) in zip(tensors, halves, strict=True):
+        histogram = even.merged(odd)
         if not math.isfinite(histogram.high - histogram.low):
             raise InputError(f"{tensor.name} is not finite on the calibration images", "check the checkpoint")
         chosen = method.observer_of(tensor.name)
         low, high = range_of(histogram, "min-max" if tensor.exact and not method.exceptions else chosen)
         ranges.append(TensorRange(tensor.index, tensor.name, max(low, tensor.floor), min(high, tensor.ceiling)))
+        widths.append(Widths(tensor.name, high - low, *(b - a for a, b in (range_of(h, chosen) for h in (even, odd)))))
     operators = interpreter._get_ops_details()
     ranges = with_fixed(ranges, operators)
     if method.joint_scales:
         ranges = joined(ranges, operators)
     means = tuple(ChannelMean(index, tuple((total / count).tolist())) for index, total in sums.items())
-    return Ranges(file_ref(model), calibration.sha256, method.observer, tuple(ranges), means)
+    check = check_of(widths, seen) if count > 1 else None
+    return Ranges(file_ref(model), calibration.sha256, method.observer, tuple(ranges), means, check)
 
 
 def with_fixed(ranges: list[TensorRange], operators: Any) -> list[TensorRange]:
