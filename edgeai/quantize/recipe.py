@@ -4,7 +4,9 @@
     observer = "least-squares"      # min-max, moving-average, percentile, entropy
     ranges = "auto"                 # tuned, or observed: leave the observer's ranges as they are
     biases = "auto"                 # tuned, analytic: for the weights' rounding alone, or none
-    weights = "nearest"             # compensated: each rounding error made good by the next weights
+    weights = "nearest"             # compensated: each rounding error made good by the next weights; learned: from
+                                    # the float network, minutes
+    steps = 300                     # of learning
     joint_scales = false            # true: one range for all that meets in a concatenation, so that nothing is rescaled
     images = 8                      # calibration images that tuning looks at
 
@@ -27,6 +29,7 @@ from edgeai.files import existing_file
 
 Observer = Literal["least-squares", "min-max", "moving-average", "percentile", "entropy"]
 OBSERVERS: tuple[Observer, ...] = ("least-squares", "min-max", "moving-average", "percentile", "entropy")
+MOST_STEPS = 100_000
 MOST_IMAGES = 64  # all of them are in memory at once while tuning
 
 
@@ -45,7 +48,8 @@ class Method:
     observer: Observer = "least-squares"
     ranges: Literal["auto", "tuned", "observed"] = "auto"
     biases: Literal["auto", "tuned", "analytic", "none"] = "auto"
-    weights: Literal["nearest", "compensated"] = "nearest"
+    weights: Literal["nearest", "compensated", "learned"] = "nearest"
+    steps: int = 300
     joint_scales: bool = False
     images: int = 8
     granularity: Granularity | None = None
@@ -53,8 +57,9 @@ class Method:
 
     def settled(self, granularity: Granularity) -> Method:
         """The method with "auto" decided: tuned per channel; observed and analytic per tensor, where tuning gained no
-        AP on the images it was chosen by (train_extra, raw, 256 px: docs/accuracy.md) and costs time."""
-        tuned = granularity == "per-channel"
+        AP on the images it was chosen by (train_extra, raw, 256 px: docs/accuracy.md) and costs time. What learns
+        starts tuned."""
+        tuned = granularity == "per-channel" or self.weights == "learned"
         ranges = self.ranges if self.ranges != "auto" else "tuned" if tuned else "observed"
         biases = self.biases if self.biases != "auto" else "tuned" if tuned else "analytic"
         return replace(self, ranges=ranges, biases=biases)
@@ -62,7 +67,7 @@ class Method:
     @property
     def tunes(self) -> bool:
         """Whether the float and the int8 network must be run beside each other."""
-        return self.ranges == "tuned" or self.biases == "tuned" or self.weights == "compensated"
+        return self.ranges == "tuned" or self.biases == "tuned" or self.weights != "nearest"
 
     def observer_of(self, name: str) -> Observer:
         """The observer of a tensor."""
@@ -71,6 +76,7 @@ class Method:
     def describe(self) -> str:
         """One line for provenance and tables: what differs from one method to the next."""
         parts = [self.observer, f"ranges {self.ranges}", f"biases {self.biases}", f"weights {self.weights}"]
+        parts += [f"{self.steps} steps"] * (self.weights == "learned")
         parts += ["joint scales"] * self.joint_scales + [f"{len(self.exceptions)} exceptions"] * bool(self.exceptions)
         return ", ".join(parts)
 
@@ -87,6 +93,8 @@ def read_recipe(path: Path) -> Method:
     method = decode(Method, body, path.name)
     if not 1 <= method.images <= MOST_IMAGES:
         raise InputError(f"{path.name}: images = {method.images} is not within 1..{MOST_IMAGES}")
+    if not 1 <= method.steps <= MOST_STEPS:
+        raise InputError(f"{path.name}: steps = {method.steps} is not within 1..{MOST_STEPS}")
     if method.granularity == "float":
         raise InputError(f"{path.name}: granularity must be per-channel or per-tensor")
     return method

@@ -47,6 +47,10 @@ class Grid:
     zero_point: int
 
     def rounded(self, x: Tensor) -> Tensor:
+        """`x` on the grid. A gradient passes straight through, but for what is clipped."""
+        if x.requires_grad:
+            y: Tensor = torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, INT8_LOW, INT8_HIGH)
+            return y
         low, high = INT8_LOW - self.zero_point, INT8_HIGH - self.zero_point
         return (x / self.scale).round_().clamp_(low, high).mul_(self.scale)
 

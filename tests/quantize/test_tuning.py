@@ -18,6 +18,7 @@ from edgeai.artifacts import Ranges  # noqa: E402
 from edgeai.cache import StageCache  # noqa: E402
 from edgeai.quantize import ptq  # noqa: E402
 from edgeai.quantize.calibration import batches, open_calibration  # noqa: E402
+from edgeai.quantize.learn import learn  # noqa: E402
 from edgeai.quantize.rounding import rounded_codes  # noqa: E402
 from edgeai.quantize.simulate import Program  # noqa: E402
 from edgeai.quantize.tune import grid_of, tune  # noqa: E402
@@ -153,12 +154,37 @@ def test_tuning_brings_a_real_network_nearer_and_adds_no_operator(kit: Path, tmp
     assert operators == same
     assert np.mean(after) > np.mean(before) + 1.0, (before, after)
 
+    learned, same = made_by(Method(weights="learned", steps=80))
+    best = [sqnr(w, f) for w, f in zip(wanted, outputs(learned), strict=True)]
+    assert operators == same
+    assert np.mean(best) > np.mean(after) + 0.2, (after, best)
+
 
 def test_the_same_inputs_give_the_same_bytes(made: Made) -> None:
     plain = ptq.quantize(made.model, made.ranges, True, "float32", "float32")
     tuned = tune(plain, made.model, made.batch, weights=True)
     assert tune(plain, made.model, made.batch, weights=True) == tuned != plain
     assert kinds(tuned) == kinds(plain)
+
+
+def test_learning_changes_codes_by_a_step_or_two_and_nothing_else(made: Made) -> None:
+    tuned = tune(ptq.quantize(made.model, made.ranges, True, "float32", "float32"), made.model, made.batch)
+    images = torch.from_numpy(np.concatenate(made.calibration))
+    ticks: list[tuple[int, int]] = []
+    learned = learn(tuned, made.model, images, 60, lambda *tick: ticks.append(tick))
+    assert ticks == [(step, 60) for step in range(1, 61)]
+    wanted = run(made.model, made.others)
+    assert sqnr(wanted, run(learned, made.others)) > sqnr(wanted, run(tuned, made.others)) - 0.2
+    assert kinds(learned) == kinds(tuned)
+    before, after = Program(tuned), Program(learned)
+    assert before.grids == after.grids
+    moved = [
+        ((after.constants[index] - before.constants[index]) / scale).abs().max()
+        for index, scale in before.weight_scales.items()
+        if before.constants[index].dim() == 4
+    ]
+    assert 0.5 < float(max(moved)) < 2.5
+    assert learn(tuned, made.model, images, 60) == learned
 
 
 def test_untouched_where_nothing_is_asked_for(made: Made) -> None:
