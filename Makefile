@@ -6,7 +6,7 @@ KIT ?= $(or $(EDGEAI_KIT),../shared/kit)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint results quantizers bench firmware clean emulated-mp2
+.PHONY: demo test lint results drops quantizers bench firmware clean emulated-mp2
 
 # Without MODEL the bundled network on pictures made on the spot: no network, no data needed.
 demo: $(STAMP)
@@ -49,6 +49,11 @@ results: $(STAMP)
 	$(BIN)/edgeai validate-estimators --published $(KIT)/published > runs/results/all_errors.txt
 	(echo '```'; cat runs/results/all_errors.txt; echo '```') > runs/results/all_errors.md
 	$(BIN)/python docs/splice.py docs/estimators.md errors runs/results/all_errors.md
+
+# What the six int8 files lose at two input sizes, default recipe and learned weights (an hour); for docs/accuracy.md.
+drops: $(STAMP)
+	$(BIN)/python tests/bench/drops.py --kit $(KIT) --weights nearest learned --out runs/drops
+	$(BIN)/python docs/splice.py docs/accuracy.md drops runs/drops/drops.md
 
 # Our int8 files beside those of other quantisers, one run a layout; for docs/accuracy.md. ai-edge-quantizer is installed
 # by none of the extras: AEQ_PYTHON names the Python of an environment that has it; without, the table says so.

@@ -184,7 +184,7 @@ class Stages:
         if learned:
             ranges = self.carried(model, tflite, converted.contract, ranges, calibration)
         # learned ranges are the optimum of the training that learned them, with the biases it had
-        method = recipe.method.settled(recipe.granularity)
+        method = recipe.method.settled()
         method = replace(method, ranges="observed", biases="analytic") if learned else method
         options = [
             ("granularity", recipe.granularity),
@@ -194,6 +194,7 @@ class Stages:
             ("method", method.describe()),
             ("exceptions", method.exceptions),
             ("tuning_images", method.images if method.tunes else 0),
+            ("tuning_trials", method.trials if method.tunes else 0),
             ("calibration_sha256", calibration.set.sha256),
             ("calibration_images", len(calibration.paths)),
             ("seed", calibration.set.seed),

@@ -18,7 +18,7 @@ from edgeai.quantize.recipe import Method
 InputType = Literal["int8", "uint8", "float32"]
 OutputType = Literal["int8", "float32"]
 CONTRACT_NAME = "edgeai.contract"
-LEARNING_IMAGES = 128  # all of them are in memory at once
+MOST_TUNING_IMAGES = 128  # all of them are in memory at once
 NOTE = ".note"  # of the file that says what could not be done, beside the model
 
 
@@ -110,28 +110,28 @@ def tuned(
     images: tuple[Path, ...],
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> bytes:
-    """`quantized` with the tuning of `method` on the first of `images`, and with learned weights on all of them."""
+    """`quantized` with the tuning of `method` on `images`, and with weights learned on all of them where asked for."""
     import numpy as np
     import torch
 
     from edgeai.quantize.calibration import batches
     from edgeai.quantize.learn import learn
-    from edgeai.quantize.tune import tune
+    from edgeai.quantize.tune import best_tuned
 
     torch.set_num_threads(2)
-    learning = method.weights == "learned"
-    used = images[: LEARNING_IMAGES if learning else method.images]
-    pictures = torch.from_numpy(np.concatenate(list(batches(used, contract))))
-    result = tune(
+    pictures = torch.from_numpy(np.concatenate(list(batches(images[:MOST_TUNING_IMAGES], contract))))
+    result = best_tuned(
         quantized,
         model,
-        pictures[: method.images],
+        pictures,
+        method.images,
+        method.trials,
         ranges=method.ranges == "tuned",
         biases=method.biases == "tuned",
         weights=method.weights == "compensated",
         progress=progress,
     )
-    return learn(result, model, pictures, method.steps, progress) if learning else result
+    return learn(result, model, pictures, method.steps, progress) if method.weights == "learned" else result
 
 
 def write_quantized(

@@ -3,12 +3,13 @@
     granularity = "per-channel"     # else the command line or the project file decides
     observer = "least-squares"      # min-max, moving-average, percentile, entropy
     ranges = "auto"                 # tuned, or observed: leave the observer's ranges as they are
-    biases = "auto"                 # tuned, analytic: for the weights' rounding alone, or none
+    biases = "auto"                 # analytic: for the weights' rounding alone; tuned, or none
     weights = "nearest"             # compensated: each rounding error made good by the next weights; learned: from
                                     # the float network, minutes
     steps = 300                     # of learning
     joint_scales = false            # true: one range for all that meets in a concatenation, so that nothing is rescaled
-    images = 8                      # calibration images that tuning looks at
+    images = 8                      # calibration images that tuning looks at in a trial
+    trials = 3                      # on different images, of which others choose the best
 
     [[exceptions]]                  # tensors whose name matches get another observer
     tensors = "*/Sigmoid*"
@@ -30,7 +31,7 @@ from edgeai.files import existing_file
 Observer = Literal["least-squares", "min-max", "moving-average", "percentile", "entropy"]
 OBSERVERS: tuple[Observer, ...] = ("least-squares", "min-max", "moving-average", "percentile", "entropy")
 MOST_STEPS = 100_000
-MOST_IMAGES = 64  # all of them are in memory at once while tuning
+MOST_IMAGES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +53,15 @@ class Method:
     steps: int = 300
     joint_scales: bool = False
     images: int = 8
+    trials: int = 3
     granularity: Granularity | None = None
     exceptions: tuple[Exceptional, ...] = ()
 
-    def settled(self, granularity: Granularity) -> Method:
-        """The method with "auto" decided: tuned per channel; observed and analytic per tensor, where tuning gained no
-        AP on the images it was chosen by (train_extra, raw, 256 px: docs/accuracy.md) and costs time. What learns
-        starts tuned."""
-        tuned = granularity == "per-channel" or self.weights == "learned"
-        ranges = self.ranges if self.ranges != "auto" else "tuned" if tuned else "observed"
-        biases = self.biases if self.biases != "auto" else "tuned" if tuned else "analytic"
-        return replace(self, ranges=ranges, biases=biases)
+    def settled(self) -> Method:
+        """The method with "auto" decided: ranges tuned; biases analytic, because tuned ones follow the images that they
+        were tuned on (docs/accuracy.md)."""
+        ranges = self.ranges if self.ranges != "auto" else "tuned"
+        return replace(self, ranges=ranges, biases=self.biases if self.biases != "auto" else "analytic")
 
     @property
     def tunes(self) -> bool:
@@ -93,6 +92,8 @@ def read_recipe(path: Path) -> Method:
     method = decode(Method, body, path.name)
     if not 1 <= method.images <= MOST_IMAGES:
         raise InputError(f"{path.name}: images = {method.images} is not within 1..{MOST_IMAGES}")
+    if not 1 <= method.trials <= MOST_IMAGES:
+        raise InputError(f"{path.name}: trials = {method.trials} is not within 1..{MOST_IMAGES}")
     if not 1 <= method.steps <= MOST_STEPS:
         raise InputError(f"{path.name}: steps = {method.steps} is not within 1..{MOST_STEPS}")
     if method.granularity == "float":

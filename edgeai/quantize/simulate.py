@@ -47,12 +47,25 @@ class Grid:
     zero_point: int
 
     def rounded(self, x: Tensor) -> Tensor:
-        """`x` on the grid. A gradient passes straight through, but for what is clipped."""
+        """`x` on the grid; a gradient passes straight through."""
         if x.requires_grad:
-            y: Tensor = torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, INT8_LOW, INT8_HIGH)
+            y: Tensor = _StraightThrough.apply(x, self)  # type: ignore[no-untyped-call]
             return y
         low, high = INT8_LOW - self.zero_point, INT8_HIGH - self.zero_point
         return (x / self.scale).round_().clamp_(low, high).mul_(self.scale)
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Rounding that a gradient does not see. Nor does it see the clipping: masking what clips costs a fifth of the time
+    and gains nothing (SQNR on train_extra, YOLOv8n-seg at 256 px, 2026-11-21)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, grid: Grid) -> Tensor:
+        return grid.rounded(x.detach())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
 
 
 class Program:

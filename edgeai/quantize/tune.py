@@ -8,11 +8,15 @@ feeds a SiLU, every candidate range is tried and judged by the error some operat
 bias takes back the mean error that reached it (empirical bias correction, Nagel et al., Data-Free Quantization, 2019,
 section 4.2, here one operator after the other, each seeing the corrections before it).
 
+What this finds still depends on the few images: one flat region more or less and another grid is best. So several sets
+of images have a try, and the outputs on images that none of them saw decide, between them and no tuning at all.
+
 Nothing is added to the graph: scales, zero points and biases change.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -25,7 +29,8 @@ from edgeai.quantize.patch import patched
 from edgeai.quantize.rounding import least_squares_scale, rounded_codes
 from edgeai.quantize.simulate import INT8_HIGH, INT8_LOW, Grid, Node, Program, unfolded
 
-TUNE_IMAGES = 8
+JUDGING_IMAGES = 24  # the last ones of the calibration set
+BATCH = 8
 ROWS = 8192  # output positions that weights are rounded for
 LOOK_AHEAD = 8  # operators: the SiLU, what it feeds, and that one's SiLU
 LOW_ENDS = (-3.2, -4.2, -6.3, -8.5)  # of a SiLU's input, besides the calibrated one
@@ -62,6 +67,50 @@ def tune(
     with torch.inference_mode():
         _Walk(ours, theirs, images, ranges, biases, weights).run(progress)
     return patched(quantized, ours)
+
+
+def best_tuned(
+    quantized: bytes,
+    model: bytes,
+    images: Tensor,
+    per_trial: int,
+    trials: int,
+    *,
+    ranges: bool = True,
+    biases: bool = False,
+    weights: bool = False,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> bytes:
+    """The best of `quantized` itself and of `tune` on `trials` different sets of `per_trial` images; fewer where there
+    are not as many `images`. The last JUDGING_IMAGES decide by the mean signal-to-noise ratio of the outputs.
+    """
+    starts = [i * per_trial for i in range(trials) if i == 0 or (i + 1) * per_trial <= len(images)]
+    judged = images[-JUDGING_IMAGES:]
+    theirs = Program(model)
+    with torch.inference_mode():
+        wanted = [theirs(judged[i : i + BATCH]) for i in range(0, len(judged), BATCH)]
+    best = (_noise(quantized, judged, wanted), quantized)
+    for number, start in enumerate(starts):
+
+        def tell(done: int, total: int, before: int = number) -> None:
+            progress(before * total + done, len(starts) * total)
+
+        part = images[start : start + per_trial]
+        made = tune(quantized, model, part, ranges=ranges, biases=biases, weights=weights, progress=tell)
+        best = min(best, (_noise(made, judged, wanted), made), key=lambda entry: entry[0])
+    return best[1]
+
+
+def _noise(quantized: bytes, images: Tensor, wanted: list[list[Tensor]]) -> float:
+    """Mean over the outputs of the logarithm of their relative squared error; `wanted` by batches."""
+    program = Program(quantized)
+    with torch.inference_mode():
+        found = [program(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
+    errors = []
+    for place in range(len(program.outputs)):
+        miss = sum(float(((f[place] - w[place]) ** 2).sum()) for f, w in zip(found, wanted, strict=True))
+        errors.append(math.log(miss / (sum(float((w[place] ** 2).sum()) for w in wanted) + 1e-12) + 1e-12))
+    return sum(errors) / len(errors)
 
 
 def paired(ours: Program, theirs: Program) -> list[_Step]:
@@ -154,10 +203,10 @@ class _Walk:
         self.ours.grids[index] = best[1]
 
     def _error_ahead(self, ahead: Sequence[_Step], coded: Values, real: Values) -> float:
-        """Relative squared error of what `ahead` leaves behind, means of convolutions corrected on the way."""
+        """Relative squared error of what `ahead` leaves behind, means corrected on the way where biases will be."""
         for step in ahead:
             outputs = self.ours.compute(step.ours, coded)
-            if step.theirs is not None and step.ours.kind in LAYOUTS:
+            if self.biases and step.theirs is not None and step.ours.kind in LAYOUTS:
                 outputs = [outputs[0] - _mean(outputs[0] - real[step.theirs.outputs[0]])]
             coded.update(zip(step.ours.outputs, self.ours.rounded(step.ours, outputs), strict=True))
         read = {index for step in ahead for index in step.ours.inputs}

@@ -97,8 +97,7 @@ def test_joined_tensors_share_the_union_of_their_ranges() -> None:
     assert [(e.minimum, e.maximum) for e in joined(found, graph)] == [(-3, 4)] * 4 + [(-9, 9)]
 
 
-def test_the_default_tunes_per_channel_files_and_what_is_asked_for_stands() -> None:
-    assert Method().settled("per-channel") == Method(ranges="tuned", biases="tuned")
-    assert Method().settled("per-tensor") == Method(ranges="observed", biases="analytic")
-    asked = Method(ranges="tuned", biases="none")
-    assert asked.settled("per-tensor") == asked.settled("per-channel") == asked
+def test_the_default_tunes_ranges_and_what_is_asked_for_stands() -> None:
+    assert Method().settled() == Method(ranges="tuned", biases="analytic")
+    asked = Method(ranges="observed", biases="none")
+    assert asked.settled() == asked

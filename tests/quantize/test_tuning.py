@@ -21,7 +21,7 @@ from edgeai.quantize.calibration import batches, open_calibration  # noqa: E402
 from edgeai.quantize.learn import learn  # noqa: E402
 from edgeai.quantize.rounding import rounded_codes  # noqa: E402
 from edgeai.quantize.simulate import Program  # noqa: E402
-from edgeai.quantize.tune import grid_of, tune  # noqa: E402
+from edgeai.quantize.tune import best_tuned, grid_of, tune  # noqa: E402
 from edgeai.stages import Recipe, Stages  # noqa: E402
 
 SIZE = 64
@@ -130,7 +130,7 @@ def test_tuning_brings_a_real_network_nearer_and_adds_no_operator(kit: Path, tmp
     from edgeai.quantize.recipe import Method
 
     stages = Stages(StageCache(tmp_path / "cache"), Silent())
-    photos = open_calibration(kit / "coco/calibration/images", limit=12)
+    photos = open_calibration(kit / "coco/calibration/images", limit=32)
     images = [letterbox(read_image(path), 128)[0] for path in sorted((kit / "coco/train_extra/images").iterdir())[:8]]
 
     onnx, exported = stages.exported(kit / "weights/yolov8n-seg.pt", "raw", 128, None)
@@ -147,17 +147,17 @@ def test_tuning_brings_a_real_network_nearer_and_adds_no_operator(kit: Path, tmp
         return path, sum(entry.count for entry in model.audit.operators)
 
     plain, operators = made_by(Method(ranges="observed", biases="analytic"))
-    tuned, same = made_by(Method(ranges="tuned", biases="tuned"))
+    tuned, same = made_by(Method())
     wanted = outputs(floats)
     before = [sqnr(w, f) for w, f in zip(wanted, outputs(plain), strict=True)]
     after = [sqnr(w, f) for w, f in zip(wanted, outputs(tuned), strict=True)]
     assert operators == same
-    assert np.mean(after) > np.mean(before) + 1.0, (before, after)
+    assert np.mean(after) > np.mean(before) + 0.2, (before, after)
 
-    learned, same = made_by(Method(weights="learned", steps=80))
+    learned, same = made_by(Method(weights="learned", steps=150))
     best = [sqnr(w, f) for w, f in zip(wanted, outputs(learned), strict=True)]
     assert operators == same
-    assert np.mean(best) > np.mean(after) + 0.2, (after, best)
+    assert np.mean(best) > np.mean(after) + 0.3, (after, best)
 
 
 def test_the_same_inputs_give_the_same_bytes(made: Made) -> None:
@@ -185,6 +185,17 @@ def test_learning_changes_codes_by_a_step_or_two_and_nothing_else(made: Made) ->
     ]
     assert 0.5 < float(max(moved)) < 2.5
     assert learn(tuned, made.model, images, 60) == learned
+
+
+def test_a_trial_that_does_harm_is_not_taken(made: Made) -> None:
+    """Tuned on images without any content, a network is worse on real ones: the file stays as it was."""
+    plain = ptq.quantize(made.model, made.ranges, True, "float32", "float32")
+    grey = torch.full_like(made.batch, 114 / 255)
+    images = torch.cat([grey, *map(torch.from_numpy, made.calibration)])
+    wanted = run(made.model, made.calibration)
+    harmed = tune(plain, made.model, grey, biases=True)
+    assert sqnr(wanted, run(harmed, made.calibration)) < sqnr(wanted, run(plain, made.calibration)) - 1
+    assert best_tuned(plain, made.model, images, 8, 1, biases=True) == plain
 
 
 def test_untouched_where_nothing_is_asked_for(made: Made) -> None:
