@@ -19,6 +19,7 @@ InputType = Literal["int8", "uint8", "float32"]
 OutputType = Literal["int8", "float32"]
 CONTRACT_NAME = "edgeai.contract"
 MOST_TUNING_IMAGES = 128  # all of them are in memory at once
+BIASES = {"auto": (False, True), "tuned": (True,), "analytic": (False,), "none": (False,)}  # tuned in the trials
 NOTE = ".note"  # of the file that says what could not be done, beside the model
 
 
@@ -127,7 +128,7 @@ def tuned(
         method.images,
         method.trials,
         ranges=method.ranges == "tuned",
-        biases=method.biases == "tuned",
+        biases=BIASES[method.biases],
         weights=method.weights == "compensated",
         progress=progress,
     )

@@ -3,13 +3,13 @@
     granularity = "per-channel"     # else the command line or the project file decides
     observer = "least-squares"      # min-max, moving-average, percentile, entropy
     ranges = "auto"                 # tuned, or observed: leave the observer's ranges as they are
-    biases = "auto"                 # analytic: for the weights' rounding alone; tuned, or none
+    biases = "auto"                 # tuned; analytic: for the weights' rounding alone; none. auto tries the first two
     weights = "nearest"             # compensated: each rounding error made good by the next weights; learned: from
                                     # the float network, minutes
     steps = 300                     # of learning
     joint_scales = false            # true: one range for all that meets in a concatenation, so that nothing is rescaled
     images = 8                      # calibration images that tuning looks at in a trial
-    trials = 3                      # on different images, of which others choose the best
+    trials = 4                      # on different images, of which others choose the best
 
     [[exceptions]]                  # tensors whose name matches get another observer
     tensors = "*/Sigmoid*"
@@ -53,15 +53,15 @@ class Method:
     steps: int = 300
     joint_scales: bool = False
     images: int = 8
-    trials: int = 3
+    trials: int = 4
     granularity: Granularity | None = None
     exceptions: tuple[Exceptional, ...] = ()
 
     def settled(self) -> Method:
-        """The method with "auto" decided: ranges tuned; biases analytic, because tuned ones follow the images that they
-        were tuned on (docs/accuracy.md)."""
-        ranges = self.ranges if self.ranges != "auto" else "tuned"
-        return replace(self, ranges=ranges, biases=self.biases if self.biases != "auto" else "analytic")
+        """The method with "auto" decided: ranges tuned, and then biases tried both ways (docs/accuracy.md)."""
+        if self.ranges == "observed":
+            return replace(self, biases="analytic" if self.biases == "auto" else self.biases)
+        return replace(self, ranges="tuned")
 
     @property
     def tunes(self) -> bool:

@@ -8,8 +8,9 @@ feeds a SiLU, every candidate range is tried and judged by the error some operat
 bias takes back the mean error that reached it (empirical bias correction, Nagel et al., Data-Free Quantization, 2019,
 section 4.2, here one operator after the other, each seeing the corrections before it).
 
-What this finds still depends on the few images: one flat region more or less and another grid is best. So several sets
-of images have a try, and the outputs on images that none of them saw decide, between them and no tuning at all.
+What this finds still depends on the few images: one flat region more or less and another grid is best; and corrected
+biases follow the share of such regions. So several sets of images have a try, with and without corrected biases, and
+the outputs on images that none of them saw decide, between them and no tuning at all.
 
 Nothing is added to the graph: scales, zero points and biases change.
 """
@@ -77,26 +78,28 @@ def best_tuned(
     trials: int,
     *,
     ranges: bool = True,
-    biases: bool = False,
+    biases: tuple[bool, ...] = (False, True),
     weights: bool = False,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> bytes:
-    """The best of `quantized` itself and of `tune` on `trials` different sets of `per_trial` images; fewer where there
-    are not as many `images`. The last JUDGING_IMAGES decide by the mean signal-to-noise ratio of the outputs.
+    """The best of `quantized` itself and of `trials` calls of `tune`: with every choice of `biases` on `per_trial`
+    images, then on as many others; fewer where there are not as many `images`. The last JUDGING_IMAGES decide by the
+    mean signal-to-noise ratio of the outputs.
     """
-    starts = [i * per_trial for i in range(trials) if i == 0 or (i + 1) * per_trial <= len(images)]
+    planned = [(i // len(biases) * per_trial, biases[i % len(biases)]) for i in range(trials)]
+    planned = [(start, chosen) for start, chosen in planned if start == 0 or start + per_trial <= len(images)]
     judged = images[-JUDGING_IMAGES:]
     theirs = Program(model)
     with torch.inference_mode():
         wanted = [theirs(judged[i : i + BATCH]) for i in range(0, len(judged), BATCH)]
     best = (_noise(quantized, judged, wanted), quantized)
-    for number, start in enumerate(starts):
+    for number, (start, chosen) in enumerate(planned):
 
         def tell(done: int, total: int, before: int = number) -> None:
-            progress(before * total + done, len(starts) * total)
+            progress(before * total + done, len(planned) * total)
 
         part = images[start : start + per_trial]
-        made = tune(quantized, model, part, ranges=ranges, biases=biases, weights=weights, progress=tell)
+        made = tune(quantized, model, part, ranges=ranges, biases=chosen, weights=weights, progress=tell)
         best = min(best, (_noise(made, judged, wanted), made), key=lambda entry: entry[0])
     return best[1]
 
