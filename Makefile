@@ -50,10 +50,9 @@ results: $(STAMP)
 	(echo '```'; cat runs/results/all_errors.txt; echo '```') > runs/results/all_errors.md
 	$(BIN)/python docs/splice.py docs/estimators.md errors runs/results/all_errors.md
 
-# What the six int8 files lose at two input sizes, default recipe and learned weights (an hour); for docs/accuracy.md.
+# What the six int8 files lose at two input sizes, default recipe and learned weights (an hour).
 drops: $(STAMP)
 	$(BIN)/python tests/bench/drops.py --kit $(KIT) --weights nearest learned --out runs/drops
-	$(BIN)/python docs/splice.py docs/accuracy.md drops runs/drops/drops.md
 
 # Our int8 files beside those of other quantisers, one run a layout; for docs/accuracy.md. ai-edge-quantizer is installed
 # by none of the extras: AEQ_PYTHON names the Python of an environment that has it; without, the table says so.

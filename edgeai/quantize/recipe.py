@@ -9,7 +9,7 @@
     steps = 300                     # of learning
     joint_scales = false            # true: one range for all that meets in a concatenation, so that nothing is rescaled
     images = 8                      # calibration images that tuning looks at in a trial
-    trials = 4                      # on different images, of which others choose the best
+    trials = 2                      # of which other images choose the best; from 4 on with more sets of images
 
     [[exceptions]]                  # tensors whose name matches get another observer
     tensors = "*/Sigmoid*"
@@ -53,7 +53,7 @@ class Method:
     steps: int = 300
     joint_scales: bool = False
     images: int = 8
-    trials: int = 4
+    trials: int = 2
     granularity: Granularity | None = None
     exceptions: tuple[Exceptional, ...] = ()
 

@@ -9,8 +9,8 @@ bias takes back the mean error that reached it (empirical bias correction, Nagel
 section 4.2, here one operator after the other, each seeing the corrections before it).
 
 What this finds still depends on the few images: one flat region more or less and another grid is best; and corrected
-biases follow the share of such regions. So several sets of images have a try, with and without corrected biases, and
-the outputs on images that none of them saw decide, between them and no tuning at all.
+biases follow the share of such regions. So there are several trials, with and without corrected biases, and the outputs
+on images that none of them saw decide, between them and no tuning at all.
 
 Nothing is added to the graph: scales, zero points and biases change.
 """
