@@ -12,7 +12,7 @@ Nothing is added to the graph: weight codes and biases change, scales and zero p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -108,12 +108,9 @@ class _Student:
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """The outputs for a batch, with gradients."""
-        rounded = {index: w + (_codes(w) - w).detach() for index, w in self.weights.items()}
-        return self._run(images, {i: w * self.ours.weight_scales[i] for i, w in rounded.items()}, self.biases)
-
-    def _run(self, images: Tensor, weights: Mapping[int, Tensor], biases: Mapping[int, Tensor]) -> list[Tensor]:
+        rounded = {i: (w + (_codes(w) - w).detach()) * self.ours.weight_scales[i] for i, w in self.weights.items()}
         before = self.ours.constants
-        self.ours.constants = {**before, **weights, **biases}
+        self.ours.constants = {**before, **rounded, **self.biases}
         try:
             return self.ours(images)
         finally:

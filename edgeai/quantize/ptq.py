@@ -117,10 +117,14 @@ def tuned(
 
     from edgeai.quantize.calibration import batches
     from edgeai.quantize.learn import learn
-    from edgeai.quantize.tune import best_tuned
+    from edgeai.quantize.tune import JUDGING_IMAGES, best_tuned
 
     torch.set_num_threads(2)
-    pictures = torch.from_numpy(np.concatenate(list(batches(images[:MOST_TUNING_IMAGES], contract))))
+    used = images[:MOST_TUNING_IMAGES]
+    if method.weights != "learned":  # only what trials and their judges look at
+        tried = -(-method.trials // len(BIASES[method.biases])) * method.images
+        used = used[:tried] + used[tried:][-JUDGING_IMAGES:]
+    pictures = torch.from_numpy(np.concatenate(list(batches(used, contract))))
     result = best_tuned(
         quantized,
         model,

@@ -83,12 +83,13 @@ def best_tuned(
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> bytes:
     """The best of `quantized` itself and of `trials` calls of `tune`: with every choice of `biases` on `per_trial`
-    images, then on as many others; fewer where there are not as many `images`. The last JUDGING_IMAGES decide by the
-    mean signal-to-noise ratio of the outputs.
+    images, then on as many others; fewer where there are not as many `images`. The last JUDGING_IMAGES of those that no
+    trial saw decide by the mean signal-to-noise ratio of the outputs; all images where the trials saw all.
     """
     planned = [(i // len(biases) * per_trial, biases[i % len(biases)]) for i in range(trials)]
     planned = [(start, chosen) for start, chosen in planned if start == 0 or start + per_trial <= len(images)]
-    judged = images[-JUDGING_IMAGES:]
+    unseen = images[max(start for start, _ in planned) + per_trial :]
+    judged = unseen[-JUDGING_IMAGES:] if len(unseen) else images
     theirs = Program(model)
     with torch.inference_mode():
         wanted = [theirs(judged[i : i + BATCH]) for i in range(0, len(judged), BATCH)]

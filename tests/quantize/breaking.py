@@ -55,7 +55,6 @@ def pixel_boxes(model: Path, out: Path, imgsz: int) -> Path:
     return out
 
 
-
 def quantized(model: Path, out: Path, contract: Contract, ranges: Ranges, per_channel: bool = True) -> Path:
     from edgeai.quantize.ptq import quantize, with_contract
 
