@@ -23,6 +23,7 @@ from edgeai.artifacts import (
     Layout,
     QuantizedModel,
     Ranges,
+    Upsample,
     from_json,
     to_json,
 )
@@ -92,7 +93,13 @@ class Stages:
         return folder / "model.safetensors", _load(FloatModel, folder / "float_model.json")
 
     def exported(
-        self, model: Path, layout: Layout, imgsz: int, balance: CalibrationSource | None, coef_divisor: float = 1.0
+        self,
+        model: Path,
+        layout: Layout,
+        imgsz: int,
+        balance: CalibrationSource | None,
+        coef_divisor: float = 1.0,
+        upsample: Upsample = "resize",
     ) -> tuple[Path, ExportedModel]:
         """The ONNX file of a checkpoint in one head layout. `balance`: the images that set the divisor of concat."""
         from edgeai.export.to_onnx import check_size, export_onnx
@@ -100,14 +107,14 @@ class Stages:
         check_size(imgsz)
         weights, imported = self.imported(model)
         images = balance.paths[:BALANCE_IMAGES] if balance is not None and layout == "concat" else ()
-        options = [("layout", layout), ("imgsz", imgsz), ("coef_divisor", coef_divisor)]
+        options = [("layout", layout), ("imgsz", imgsz), ("coef_divisor", coef_divisor), ("upsample", upsample)]
         inputs = provenance("export", [file_ref(weights), *map(file_ref, images)], options, EXPORT_TOOLS)
 
         name = f"{imported.spec.name}_{imgsz}_{layout}.onnx"
 
         def produce(folder: Path) -> None:
             self._warm_up("convert_onnx", ("tensorflow", "onnx2tf.onnx2tf", "onnxruntime"))
-            arguments = (weights, layout, imgsz, coef_divisor, images, folder / name)
+            arguments = (weights, layout, imgsz, coef_divisor, images, upsample, folder / name)
             self._child(folder, export_onnx, *arguments, "exported.json")
 
         folder = self._stage(inputs, produce)
@@ -184,8 +191,8 @@ class Stages:
         if learned:
             ranges = self.carried(model, tflite, converted.contract, ranges, calibration)
         # learned ranges are the optimum of the training that learned them, with the biases it had
-        method = recipe.method.settled()
-        method = replace(method, ranges="observed", biases="analytic") if learned else method
+        method = replace(recipe.method, ranges="observed", biases="analytic") if learned else recipe.method
+        method = method.settled()
         options = [
             ("granularity", recipe.granularity),
             ("input_type", recipe.input_type),
@@ -273,7 +280,9 @@ class Stages:
     def float_onnx(self, model: Path, recipe: Recipe, calibration: CalibrationSource) -> tuple[Path, ExportedModel]:
         """The ONNX file to quantise: exported from a checkpoint, or the user's own made static."""
         if existing_file(model, "a model").suffix.lower() != ".onnx":
-            return self.exported(model, recipe.layout, recipe.imgsz, calibration)
+            return self.exported(model, recipe.layout, recipe.imgsz, calibration, upsample=recipe.method.upsample)
+        if recipe.method.upsample != DEFAULT.upsample:
+            raise InputError("an ONNX file upsamples as it does", "pass the checkpoint, or a recipe without upsample")
         return self.imported_onnx(model, recipe.imgsz or None, recipe.mean, recipe.std)
 
     def imported_onnx(

@@ -105,6 +105,7 @@ from edgeai.artifacts.model import (
     Task,
     TensorAudit,
     TensorRange,
+    Upsample,
 )
 from edgeai.artifacts.record import (
     RunRecord,
@@ -239,6 +240,7 @@ __all__ = [
     "TensorRange",
     "TimeUnit",
     "Toolchain",
+    "Upsample",
     "ValidationResult",
     "WhatIf",
     "decode",

@@ -8,6 +8,7 @@ from typing import Literal
 from edgeai.artifacts.base import Count, FileRef, Provenance
 
 Layout = Literal["raw", "split", "concat"]
+Upsample = Literal["resize", "transposed"]
 Granularity = Literal["per-channel", "per-tensor", "float"]
 Task = Literal["segment", "detect", "classify", "features"]
 

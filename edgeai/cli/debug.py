@@ -19,7 +19,7 @@ from edgeai.progress import Progress
 from edgeai.project import Project, load_project
 
 if TYPE_CHECKING:
-    from edgeai.artifacts import Contract
+    from edgeai.artifacts import Contract, Upsample
 
 IMAGES = 8
 COLUMNS = 78
@@ -76,7 +76,7 @@ def command(
 
 
 def _float_tflite(project: Project, model: Path, reference: Path) -> Path:
-    """The float TFLite of `reference`, converted the way `model` was: its layout, size and coefficient divisor."""
+    """The float TFLite of `reference`, converted the way `model` was: layout, size, upsampling, coefficient divisor."""
     from edgeai.files import existing_file
     from edgeai.stages import Stages
 
@@ -87,8 +87,16 @@ def _float_tflite(project: Project, model: Path, reference: Path) -> Path:
     if reference.suffix.lower() == ".onnx":
         onnx, exported = stages.imported_onnx(reference, contract.imgsz, contract.mean, contract.std)
     else:
-        onnx, exported = stages.exported(reference, contract.layout, contract.imgsz, None, contract.coef_divisor)
+        onnx, exported = stages.exported(
+            reference, contract.layout, contract.imgsz, None, contract.coef_divisor, _upsampling(model)
+        )
     return stages.converted(onnx, exported.contract)[0]
+
+
+def _upsampling(model: Path) -> Upsample:
+    from edgeai.graph import load_graph
+
+    return "resize" if any(op.kind == "RESIZE_NEAREST_NEIGHBOR" for op in load_graph(model).ops) else "transposed"
 
 
 def _contract(model: Path) -> Contract:

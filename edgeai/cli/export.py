@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgeai.artifacts import ExportedModel, Layout
+from edgeai.artifacts import ExportedModel, Layout, Upsample
 from edgeai.cli.listener import TerminalListener
 from edgeai.cli.options import TRIPLE, PathParam, imgsz_option, json_option, layout_option, model_path
 from edgeai.cli.render import emit, facts
@@ -25,6 +25,10 @@ from edgeai.stages import Stages, deliver
 )
 @click.option("--mean", type=TRIPLE, metavar="R,G,B", help="Mean of RGB / 255 that an ONNX file expects.")
 @click.option("--std", type=TRIPLE, metavar="R,G,B", help="Deviation of RGB / 255 that an ONNX file expects.")
+@click.option(
+    "--upsample", type=click.Choice(["resize", "transposed"]), default="resize", show_default=True,
+    help="transposed: by a convolution with fixed weights, which the NPU of an N6 runs.",
+)  # fmt: skip
 @click.option("--part", is_flag=True, help="Of an ONNX file, only the part that an STM32 can run.")
 @json_option
 def command(
@@ -35,6 +39,7 @@ def command(
     calibration: Path | None,
     mean: tuple[float, float, float] | None,
     std: tuple[float, float, float] | None,
+    upsample: Upsample,
     part: bool,
     as_json: bool,
 ) -> None:
@@ -57,7 +62,7 @@ def command(
         emit(exported, describe(exported, target), as_json)
         return
     balance = open_calibration(calibration, settings.calibration.limit) if calibration is not None else None
-    path, exported = stages.exported(source, chosen, size, balance)
+    path, exported = stages.exported(source, chosen, size, balance, upsample=upsample)
     target = output or Path(f"{source.stem}_{size}_{chosen}.onnx")
     deliver(path, target)
     emit(exported, describe(exported, target), as_json)

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeai.artifacts import Contract, ExportedModel, Layout, ModelSpec, Parity, to_json
+from edgeai.artifacts import Contract, ExportedModel, Layout, ModelSpec, Parity, Upsample, to_json
 from edgeai.errors import InputError, ToolError
 from edgeai.files import file_ref
 from edgeai.provenance import EXPORT_TOOLS, provenance
@@ -28,17 +28,24 @@ def check_size(imgsz: int) -> None:
 
 
 def export_onnx(
-    weights: Path, layout: Layout, imgsz: int, coef_divisor: float, balance: tuple[Path, ...], out: Path
+    weights: Path,
+    layout: Layout,
+    imgsz: int,
+    coef_divisor: float,
+    balance: tuple[Path, ...],
+    upsample: Upsample,
+    out: Path,
 ) -> ExportedModel:
     """Write `weights` (.pt or .safetensors) as ONNX to `out`; every output is held against torch.
 
     Mask coefficients are divided by `coef_divisor`, or by what balances them on the images `balance` where there are
-    some (layout concat). Raises InputError for a checkpoint or size that cannot be exported, ToolError where parity
-    fails.
+    some (layout concat); `upsample` "transposed" replaces resizing (edgeai/export/upsample.py). Raises InputError for a
+    checkpoint or size that cannot be exported, ToolError where parity fails.
     """
     import torch
 
     from edgeai.export import heads
+    from edgeai.export.upsample import with_transposed_upsampling
     from edgeai.models import load_model
 
     check_size(imgsz)
@@ -50,6 +57,8 @@ def export_onnx(
         coef_divisor = balanced_divisor(network, spec, balance, imgsz)
     if coef_divisor != 1.0:
         heads.scale_coefficients(network, coef_divisor)
+    if upsample == "transposed":
+        with_transposed_upsampling(network)
     module = heads.with_head(network, spec, imgsz, layout)
     contract = heads.contract(spec, layout, imgsz, coef_divisor)
     names = heads.output_names(spec, layout)
@@ -67,7 +76,13 @@ def export_onnx(
         provenance=provenance(
             "export",
             [file_ref(weights)],
-            [("layout", layout), ("imgsz", imgsz), ("coef_divisor", coef_divisor), ("opset", OPSET)],
+            [
+                ("layout", layout),
+                ("imgsz", imgsz),
+                ("coef_divisor", coef_divisor),
+                ("upsample", upsample),
+                ("opset", OPSET),
+            ],
             EXPORT_TOOLS,
             spec.licence,
         ),

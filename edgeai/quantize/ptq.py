@@ -111,12 +111,14 @@ def tuned(
     images: tuple[Path, ...],
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> bytes:
-    """`quantized` with the tuning of `method` on `images`, and with weights learned on all of them where asked for."""
+    """`quantized` with the tuning of `method` on `images`, with weights learned on all of them where asked for, and
+    with scores as sure as those of `model`."""
     import numpy as np
     import torch
 
     from edgeai.quantize.calibration import batches
     from edgeai.quantize.learn import learn
+    from edgeai.quantize.scores import match_scores
     from edgeai.quantize.tune import JUDGING_IMAGES, best_tuned
 
     torch.set_num_threads(2)
@@ -125,18 +127,22 @@ def tuned(
         tried = -(-method.trials // len(BIASES[method.biases])) * method.images
         used = used[:tried] + used[tried:][-JUDGING_IMAGES:]
     pictures = torch.from_numpy(np.concatenate(list(batches(used, contract))))
-    result = best_tuned(
-        quantized,
-        model,
-        pictures,
-        method.images,
-        method.trials,
-        ranges=method.ranges == "tuned",
-        biases=BIASES[method.biases],
-        weights=method.weights == "compensated",
-        progress=progress,
-    )
-    return learn(result, model, pictures, method.steps, progress) if method.weights == "learned" else result
+    result = quantized
+    if "tuned" in (method.ranges, method.biases) or method.weights == "compensated":
+        result = best_tuned(
+            quantized,
+            model,
+            pictures,
+            method.images,
+            method.trials,
+            ranges=method.ranges == "tuned",
+            biases=BIASES[method.biases],
+            weights=method.weights == "compensated",
+            progress=progress,
+        )
+    if method.weights == "learned":
+        result = learn(result, model, pictures, method.steps, progress)
+    return match_scores(result, model, contract, pictures) if method.scores == "matched" else result
 
 
 def write_quantized(

@@ -7,7 +7,10 @@
     weights = "nearest"             # compensated: each rounding error made good by the next weights; learned: from
                                     # the float network, minutes
     steps = 300                     # of learning
+    scores = "auto"                 # matched: as sure as the float network, by one shift a level; left. auto matches
+                                    # where ranges or biases are tuned
     joint_scales = false            # true: one range for all that meets in a concatenation, so that nothing is rescaled
+    upsample = "resize"             # transposed: by a convolution with fixed weights, which the NPU of an N6 runs
     images = 8                      # calibration images that tuning looks at in a trial
     trials = 2                      # of which other images choose the best; from 4 on with more sets of images
 
@@ -24,7 +27,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from edgeai.artifacts import Granularity, decode
+from edgeai.artifacts import Granularity, Upsample, decode
 from edgeai.errors import InputError
 from edgeai.files import existing_file
 
@@ -51,22 +54,25 @@ class Method:
     biases: Literal["auto", "tuned", "analytic", "none"] = "auto"
     weights: Literal["nearest", "compensated", "learned"] = "nearest"
     steps: int = 300
+    scores: Literal["auto", "matched", "left"] = "auto"
     joint_scales: bool = False
+    upsample: Upsample = "resize"
     images: int = 8
     trials: int = 2
     granularity: Granularity | None = None
     exceptions: tuple[Exceptional, ...] = ()
 
     def settled(self) -> Method:
-        """The method with "auto" decided: ranges tuned, and then biases tried both ways (docs/accuracy.md)."""
-        if self.ranges == "observed":
-            return replace(self, biases="analytic" if self.biases == "auto" else self.biases)
-        return replace(self, ranges="tuned")
+        """The method with "auto" decided: ranges tuned, biases tried both ways, scores matched (docs/accuracy.md)."""
+        method = replace(self, ranges="tuned" if self.ranges == "auto" else self.ranges)
+        if method.ranges == "observed" and self.biases == "auto":
+            method = replace(method, biases="analytic")
+        return replace(method, scores=("matched" if method.tunes else "left") if self.scores == "auto" else self.scores)
 
     @property
     def tunes(self) -> bool:
         """Whether the float and the int8 network must be run beside each other."""
-        return self.ranges == "tuned" or self.biases == "tuned" or self.weights != "nearest"
+        return "tuned" in (self.ranges, self.biases) or self.weights != "nearest" or self.scores == "matched"
 
     def observer_of(self, name: str) -> Observer:
         """The observer of a tensor."""
@@ -76,7 +82,9 @@ class Method:
         """One line for provenance and tables: what differs from one method to the next."""
         parts = [self.observer, f"ranges {self.ranges}", f"biases {self.biases}", f"weights {self.weights}"]
         parts += [f"{self.steps} steps"] * (self.weights == "learned")
-        parts += ["joint scales"] * self.joint_scales + [f"{len(self.exceptions)} exceptions"] * bool(self.exceptions)
+        parts += ["scores left"] * (self.scores == "left")
+        parts += ["joint scales"] * self.joint_scales + ["transposed upsampling"] * (self.upsample == "transposed")
+        parts += [f"{len(self.exceptions)} exceptions"] * bool(self.exceptions)
         return ", ".join(parts)
 
 

@@ -98,7 +98,7 @@ def test_joined_tensors_share_the_union_of_their_ranges() -> None:
 
 
 def test_the_default_tunes_ranges_and_what_is_asked_for_stands() -> None:
-    assert Method().settled() == Method(ranges="tuned", biases="auto")
-    assert Method(ranges="observed").settled() == Method(ranges="observed", biases="analytic")
-    asked = Method(ranges="observed", biases="none")
+    assert Method().settled() == Method(ranges="tuned", biases="auto", scores="matched")
+    assert Method(ranges="observed").settled() == Method(ranges="observed", biases="analytic", scores="left")
+    asked = Method(ranges="observed", biases="none", scores="matched")
     assert asked.settled() == asked
