@@ -19,6 +19,7 @@ from edgeai.graph import load_graph  # noqa: E402
 from edgeai.images import letterbox, read_image  # noqa: E402
 from edgeai.models.bundled import BUNDLED, bundled_model  # noqa: E402
 from edgeai.quantize.calibration import open_calibration  # noqa: E402
+from edgeai.quantize.ptq import with_contract  # noqa: E402
 from edgeai.quantize.recipe import Method  # noqa: E402
 from edgeai.stages import Recipe, Stages  # noqa: E402
 from edgeai.synthetic.write import generate  # noqa: E402
@@ -53,7 +54,9 @@ def test_int8_is_as_near_to_the_float_network_as_with_resizing(granularity: str,
     units = [{placement.unit for placement in placements(load_graph(path), "n6")} for path in (resized, transposed)]
     assert units == [{"npu", "hybrid"}, {"npu"}]
     onnx, exported = stages.exported(weights, "raw", SIZE, None)
-    floats = stages.converted(onnx, exported.contract)[0]
+    converted, with_roles = stages.converted(onnx, exported.contract)
+    floats = tmp_path / "floats.tflite"
+    floats.write_bytes(with_contract(converted.read_bytes(), with_roles.contract))
     images = [letterbox(read_image(photo), SIZE)[0] for photo in photos.paths]
     wanted = outputs(floats, images)
     before, after = (
