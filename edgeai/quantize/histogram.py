@@ -19,14 +19,15 @@ class Histogram:
     __slots__ = ("counts", "exponent", "high", "images", "low", "mean_high", "mean_low", "zeros")
 
     def __init__(self) -> None:
-        self.counts = np.zeros(BINS, np.int64)
+        self.counts = np.zeros(BINS)
         self.exponent = FIRST_EXPONENT
         self.low = self.high = 0.0
-        self.mean_low = self.mean_high = 0.0
-        self.zeros = self.images = 0
+        self.mean_low = self.mean_high = self.zeros = 0.0
+        self.images = 0
 
-    def add(self, values: NDArray[np.float32]) -> None:
-        """Count one image's values. The extremes see all of them, the counts a strided sample."""
+    def add(self, values: NDArray[np.float32], weights: NDArray[np.float64] | None = None) -> None:
+        """Count one image's values, each by its weight where there are `weights` of the same shape. The extremes see
+        all of them, the counts a strided sample."""
         flat = values.ravel()
         lowest, highest = float(flat.min()), float(flat.max())
         self.low, self.high = min(self.low, lowest), max(self.high, highest)
@@ -37,10 +38,19 @@ class Histogram:
             return
         while max(-self.low, self.high) >= 2.0**self.exponent:
             self._widen()
-        sample = flat[:: max(1, flat.size // SAMPLE)]
-        self.zeros += sample.size - int(np.count_nonzero(sample))
+        stride = max(1, flat.size // SAMPLE)
+        sample = flat[::stride]
+        weight = None if weights is None else weights.ravel()[::stride]
+        self.zeros += sample.size - np.count_nonzero(sample) if weight is None else float(weight[sample == 0].sum())
         index = (sample * np.float32(BINS / 2 / 2.0**self.exponent) + np.float32(BINS / 2)).astype(np.int32)
-        self.counts += np.bincount(index, minlength=BINS)[:BINS]
+        self.counts += np.bincount(index, weight, minlength=BINS)[:BINS]
+
+    def between(self, low: float, high: float) -> Histogram:
+        """These counts with the extremes of a larger set of values."""
+        wider = Histogram()
+        wider.low, wider.high = min(self.low, low), max(self.high, high)
+        wider.counts, wider.exponent, wider.zeros, wider.images = self.counts, self.exponent, self.zeros, self.images
+        return wider
 
     def merged(self, other: Histogram) -> Histogram:
         """The histogram of both together."""
@@ -55,7 +65,7 @@ class Histogram:
             both.counts += one._counts_at(both.exponent)
         return both
 
-    def _counts_at(self, exponent: int) -> NDArray[np.int64]:
+    def _counts_at(self, exponent: int) -> NDArray[np.float64]:
         copy = Histogram()
         copy.counts, copy.exponent = self.counts, self.exponent
         while copy.exponent < exponent:
@@ -64,7 +74,7 @@ class Histogram:
 
     def _widen(self) -> None:
         folded = self.counts.reshape(-1, 2).sum(axis=1)
-        self.counts = np.zeros(BINS, np.int64)
+        self.counts = np.zeros(BINS)
         self.counts[BINS // 4 : 3 * BINS // 4] = folded
         self.exponent += 1
 
@@ -81,7 +91,7 @@ def least_squares_range(histogram: Histogram) -> tuple[float, float]:
     """
     used = np.nonzero(histogram.counts)[0]
     values = histogram.centres()[used]
-    total = max(1, int(histogram.counts.sum()))
+    total = float(histogram.counts.sum()) or 1.0
     weights = histogram.counts[used] / total
     rounded = 1.0 - histogram.zeros / total
     shrink = np.linspace(0.0, 1.0, SHRINK_STEPS + 1)

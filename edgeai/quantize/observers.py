@@ -79,4 +79,5 @@ RULES: dict[Observer, Callable[[Histogram], tuple[float, float]]] = {
     "moving-average": _moving_average,
     "percentile": _percentile,
     "entropy": _entropy,
+    "effect": least_squares_range,  # of a histogram weighted by effect
 }

@@ -1,7 +1,8 @@
 """How a network is quantised: the method, as a TOML file says it. An empty file is the default.
 
     granularity = "per-channel"     # else the command line or the project file decides
-    observer = "least-squares"      # min-max, moving-average, percentile, entropy
+    observer = "least-squares"      # min-max, moving-average, percentile, entropy; effect: least squares of the error
+                                    # that arrives at the outputs
     ranges = "auto"                 # tuned, or observed: leave the observer's ranges as they are
     biases = "auto"                 # tuned; analytic: for the weights' rounding alone; none. auto tries the first two
     weights = "nearest"             # compensated: each rounding error made good by the next weights; learned: from
@@ -25,14 +26,14 @@ import fnmatch
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from edgeai.artifacts import Granularity, Upsample, decode
 from edgeai.errors import InputError
 from edgeai.files import existing_file
 
-Observer = Literal["least-squares", "min-max", "moving-average", "percentile", "entropy"]
-OBSERVERS: tuple[Observer, ...] = ("least-squares", "min-max", "moving-average", "percentile", "entropy")
+Observer = Literal["least-squares", "min-max", "moving-average", "percentile", "entropy", "effect"]
+OBSERVERS: tuple[Observer, ...] = get_args(Observer)
 MOST_STEPS = 100_000
 MOST_IMAGES = 64
 
@@ -77,6 +78,11 @@ class Method:
     def observer_of(self, name: str) -> Observer:
         """The observer of a tensor."""
         return next((e.observer for e in self.exceptions if fnmatch.fnmatchcase(name, e.tensors)), self.observer)
+
+    @property
+    def weighs_effect(self) -> bool:
+        """Whether the observer of any tensor may be "effect"."""
+        return "effect" in (self.observer, *(entry.observer for entry in self.exceptions))
 
     def describe(self) -> str:
         """One line for provenance and tables: what differs from one method to the next."""
