@@ -193,7 +193,7 @@ def _activations(interpreter: Any, limits: dict[int, tuple[float, float]]) -> li
     for operator in operators:
         for index in operator["inputs"]:
             readers.setdefault(int(index), set()).add(str(operator["op_name"]))
-    logits = _logits(operators)
+    logits = logit_tensors(operators)
     written = inputs | {int(index) for operator in operators for index in operator["outputs"]}
     details = interpreter.get_tensor_details()
     channels = _fed_channels(operators, {int(t["index"]): tuple(map(int, t["shape"])) for t in details})
@@ -223,7 +223,7 @@ def _activations(interpreter: Any, limits: dict[int, tuple[float, float]]) -> li
     return found
 
 
-def _logits(operators: Any) -> set[int]:
+def logit_tensors(operators: Any) -> set[int]:
     """What only sigmoids and softmaxes read, at once or after values were moved.
 
     The highest are what the network is surest of. With least squares, which takes the few for outliers, the scores of

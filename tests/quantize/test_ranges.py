@@ -54,6 +54,17 @@ def test_extremes_and_counts_survive_growth() -> None:
     assert upper == pytest.approx(999 / 3, abs=3)
 
 
+def test_a_weight_counts_like_repetition() -> None:
+    values, times = RNG.normal(0, 1, 4000).astype(np.float32), RNG.integers(0, 9, 4000)
+    values[::5] = 0.0
+    weighted, repeated = Histogram(), Histogram()
+    weighted.add(values, times.astype(np.float64))
+    repeated.add(np.repeat(values, times))
+    weighted.low, weighted.high = repeated.low, repeated.high
+    assert weighted.zeros == repeated.zeros
+    assert least_squares_range(weighted) == least_squares_range(repeated)
+
+
 def test_all_zero_and_all_positive() -> None:
     flat = Histogram()
     flat.add(np.zeros(10, np.float32))

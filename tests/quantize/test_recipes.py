@@ -10,7 +10,7 @@ import pytest
 from edgeai.artifacts import TensorRange
 from edgeai.errors import InputError
 from edgeai.quantize.histogram import Histogram
-from edgeai.quantize.observe import joined, with_fixed
+from edgeai.quantize.observe import joined, logit_tensors, with_fixed
 from edgeai.quantize.observers import range_of
 from edgeai.quantize.recipe import OBSERVERS, Method, read_recipe
 
@@ -89,6 +89,14 @@ def test_concatenated_sigmoids_keep_the_scale_of_sigmoids() -> None:
     assert [(e.minimum, e.maximum) for e in with_fixed(found, graph)[2:]] == [(0, 255 / 256)] * 4
     mixed = [op("LOGISTIC", [0], 2), op("CONCATENATION", [1, 2], 4)]
     assert with_fixed(found, mixed)[4].maximum == 0.8
+
+
+def test_logits_are_what_only_sigmoids_and_softmaxes_read() -> None:
+    bins = [op("CONV_2D", [0], 1), op("RESHAPE", [1], 2), op("SOFTMAX", [2], 3)]
+    silu = [op("CONV_2D", [3], 4), op("LOGISTIC", [4], 5), op("MUL", [4, 5], 6)]
+    scores = [op("CONV_2D", [6], 7), op("LOGISTIC", [7], 8), op("CONCATENATION", [7, 6], 9)]
+    assert logit_tensors([*bins, *silu, *scores[:2]]) == {1, 2, 7}
+    assert logit_tensors([*bins, *silu, *scores]) == {1, 2}
 
 
 def test_joined_tensors_share_the_union_of_their_ranges() -> None:
