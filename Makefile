@@ -6,7 +6,7 @@ KIT ?= $(or $(EDGEAI_KIT),../shared/kit)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint results drops quantizers bench firmware clean emulated-mp2
+.PHONY: demo test lint results drops methods quantizers bench firmware clean emulated-mp2
 
 # Without MODEL the bundled network on pictures made on the spot: no network, no data needed.
 demo: $(STAMP)
@@ -53,6 +53,14 @@ results: $(STAMP)
 # What the six int8 files lose at two input sizes, default recipe and learned weights (an hour).
 drops: $(STAMP)
 	$(BIN)/python tests/bench/drops.py --kit $(KIT) --weights nearest learned --out runs/drops
+	$(BIN)/python docs/splice.py docs/accuracy.md drops runs/drops/drops.md
+
+# What every choice of a recipe is worth, and what every way to export costs (an hour).
+methods: $(STAMP)
+	$(BIN)/python tests/bench/methods.py methods --kit $(KIT) --out runs/methods
+	$(BIN)/python docs/splice.py docs/accuracy.md methods runs/methods/methods.md
+	$(BIN)/python tests/bench/methods.py exports --kit $(KIT) --out runs/methods
+	$(BIN)/python docs/splice.py docs/accuracy.md exports runs/methods/exports.md
 
 # Our int8 files beside those of other quantisers, one run a layout; for docs/accuracy.md. ai-edge-quantizer is installed
 # by none of the extras: AEQ_PYTHON names the Python of an environment that has it; without, the table says so.
