@@ -30,9 +30,10 @@ def quantize(
     input_type: InputType,
     output_type: OutputType,
     correct: bool = True,
+    float_decode: bool = False,
 ) -> bytes:
     """An int8 TFLite from a float TFLite and the ranges of its activations; `correct` its biases for the weights'
-    rounding.
+    rounding. With `float_decode` what is computed from logits stays in floating point.
 
     Raises ToolError where TensorFlow's pass fails.
     """
@@ -47,11 +48,26 @@ def quantize(
             disable_per_channel_for_dense_layers=not per_channel,
             input_data_type=types[input_type],
             output_data_type=types[output_type],
+            denylisted_nodes=_decoded(model) if float_decode else None,
         )
     except Exception as error:  # the pass raises whatever MLIR reports
         text = " ".join(str(error).split())[:200]
         raise ToolError(f"TensorFlow's quantisation pass failed: {text}") from None
     return with_corrected_biases(result, model, ranges) if correct else result
+
+
+def _decoded(model: bytes) -> set[str]:
+    """The names of the tensors that are computed from logits."""
+    from edgeai.graph.tflite import read_tflite
+    from edgeai.quantize.observe import logit_tensors
+
+    graph = read_tflite(model)
+    known = logit_tensors([{"op_name": op.kind, "inputs": op.inputs, "outputs": op.outputs} for op in graph.ops])
+    behind: set[int] = set()
+    for op in graph.ops:
+        if known.intersection(op.inputs) or behind.intersection(op.inputs):
+            behind.update(set(op.outputs) - known)
+    return {graph.tensors[index].name for index in behind}
 
 
 def with_corrected_biases(quantized: bytes, model: bytes, ranges: Ranges) -> bytes:
@@ -162,7 +178,8 @@ def write_quantized(
     A network with operators that cannot be simulated is not tuned; a file beside `out` says so (NOTE).
     """
     model = source.read_bytes()
-    data = quantize(model, ranges, per_channel, input_type, output_type, correct=method.biases != "none")
+    correct, floats = method.biases != "none", method.decode == "float"
+    data = quantize(model, ranges, per_channel, input_type, output_type, correct, floats)
     if method.tunes:
         try:
             data = tuned(data, model, contract, method, images, progress)

@@ -12,6 +12,8 @@
                                     # where ranges or biases are tuned
     joint_scales = false            # true: one range for all that meets in a concatenation, so that nothing is rescaled
     upsample = "resize"             # transposed: by a convolution with fixed weights, which the NPU of an N6 runs
+    decode = "int8"                 # float: what is computed from logits stays in floating point, which processors run
+                                    # and accelerators do not
     images = 8                      # calibration images that tuning looks at in a trial
     trials = 2                      # of which other images choose the best; from 4 on with more sets of images
 
@@ -58,6 +60,7 @@ class Method:
     scores: Literal["auto", "matched", "left"] = "auto"
     joint_scales: bool = False
     upsample: Upsample = "resize"
+    decode: Literal["int8", "float"] = "int8"
     images: int = 8
     trials: int = 2
     granularity: Granularity | None = None
@@ -90,6 +93,7 @@ class Method:
         parts += [f"{self.steps} steps"] * (self.weights == "learned")
         parts += ["scores left"] * (self.scores == "left")
         parts += ["joint scales"] * self.joint_scales + ["transposed upsampling"] * (self.upsample == "transposed")
+        parts += ["float decode"] * (self.decode == "float")
         parts += [f"{len(self.exceptions)} exceptions"] * bool(self.exceptions)
         return ", ".join(parts)
 
