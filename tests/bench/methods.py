@@ -65,7 +65,6 @@ METHODS = {
     "... effect instead of least squares": replace(ANALYTIC, observer="effect"),
     "... scores matched": replace(ANALYTIC, scores="matched"),
     "... compensated weights": replace(ANALYTIC, weights="compensated", scores="left"),
-    "... learned weights": replace(ANALYTIC, weights="learned", scores="left"),
     "... ranges tuned": TUNED,
     "... ranges tuned, biases tried both ways": replace(TUNED, biases="auto"),
     "default: and scores matched": Method(),
