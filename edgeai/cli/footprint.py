@@ -161,7 +161,7 @@ def render(result: Footprint, per_op: bool = False) -> str:
         [(f"  {kib(t.count):>9} KiB", _short(t.name)) for t in result.peak_tensors[:PEAK_TENSORS]]
     )
     parts += [pools, live]
-    if result.support is not None and result.support.software:
+    if result.support is not None and (result.support.software or result.target == "stm32n6"):
         parts.append(_software(result))
     if per_op and result.latency is not None:
         parts.append(_per_op(result.latency))

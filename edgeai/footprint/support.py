@@ -75,7 +75,7 @@ def _n6(graph: Graph, op: Op, old: bool) -> Placement:  # noqa: PLR0911 - one re
     if op.kind in SOFTMAX:
         return Placement("cpu", "softmax has no unit in the accelerator", RAW_HEAD)
     if op.kind in RESIZE:
-        advice = "a transposed convolution with fixed weights upsamples on the accelerator"
+        advice = "a fixed convolution does it on the accelerator: `upsample = \"transposed\"` in a recipe"
         return Placement("cpu" if old else "hybrid", "upsampling becomes DepthToSpace", advice)
     if op.kind == "DEQUANTIZE" and old:
         return Placement("cpu", "the output is converted to float", "export with int8 outputs")
@@ -90,14 +90,14 @@ def _n6_concat(graph: Graph, op: Op) -> Placement:
     axis = op.axis % max(len(shape), 1)
     producers = [graph.producer(t) for t in op.inputs if t >= 0]
     if any(p is not None and p.kind in RESIZE for p in producers):
-        return Placement("cpu", "an input comes from upsampling in software", "upsample by a transposed convolution")
+        return Placement("cpu", "an input comes from upsampling in software", "`upsample = \"transposed\"` in a recipe")
     scales = {round(part.scale, 9) for part in parts}
     unequal = f"; its inputs have {len(scales)} scales" if len(scales) > 1 else ""
     if any(axis < len(part.shape) and part.shape[axis] % CHANNEL_GROUP for part in parts):
         sides = "+".join(str(part.shape[axis]) for part in parts if axis < len(part.shape))
         return Placement("cpu", f"joins {sides}, not multiples of {CHANNEL_GROUP}{unequal}", RAW_HEAD)
     if len(scales) > 1:
-        return Placement("cpu", f"its inputs have {len(scales)} scales", "quantise its inputs with one scale")
+        return Placement("cpu", f"its inputs have {len(scales)} scales", "`joint_scales = true` in a recipe")
     if len(shape) < 4 and any(reader.kind in SLICE for reader in graph.consumers(op.outputs[0])):
         return Placement("cpu", "joins flattened maps that are cut apart again", RAW_HEAD)
     return Placement("npu")
