@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
     from edgeai.quantize.histogram import Histogram
 
-# TFLite's int8 LOGISTIC has the output scale 1/256: beyond this input its result is the last step, 0 or 255/256.
-SIGMOID_SATURATION = math.log(2 * 256 - 1)
+# TFLite's int8 LOGISTIC has the output scale 1/256: here its result is a quarter of a step from the last one, 0 or 1.
+# Not half a step, where it turns: the end of a range moves by up to half of its own step to bring zero onto the grid,
+# and with the end on the wrong side the whole background scores 1/256.
+SIGMOID_SATURATION = math.log(4 * 256 - 1)
 # A score of 0.03 % is below every threshold, evaluation's 0.1 % included: what training need not represent.
 LOWEST_LOGIT = -8.0
 # Of the image, what an int8 box can say. Junk anchors report widths of 1.5 images, and every real box would pay for

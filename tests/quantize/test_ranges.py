@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeai.quantize.histogram import Histogram, least_squares_range
+from edgeai.quantize.observe import SIGMOID_SATURATION
 
 RNG = np.random.default_rng(0)
 
@@ -63,6 +64,15 @@ def test_a_weight_counts_like_repetition() -> None:
     weighted.low, weighted.high = repeated.low, repeated.high
     assert weighted.zeros == repeated.zeros
     assert least_squares_range(weighted) == least_squares_range(repeated)
+
+
+@pytest.mark.parametrize("high", np.linspace(0.0, SIGMOID_SATURATION, 60))
+def test_the_lowest_code_of_a_sigmoids_input_gives_nothing(high: float) -> None:
+    """Wherever rounding of the zero point moves the low end (TFLite's LOGISTIC: scale 1/256, zero point -128)."""
+    scale = (high + SIGMOID_SATURATION) / 255
+    zero_point = round(-128 + SIGMOID_SATURATION / scale)
+    lowest = scale * (-128 - zero_point)
+    assert round(256 / (1 + np.exp(-lowest))) == 0
 
 
 def test_all_zero_and_all_positive() -> None:

@@ -77,6 +77,15 @@ def test_a_network_that_became_unsure_is_as_sure_as_before_on_other_photos(
     assert [op.kind for op in load_graph(mended).ops] == [op.kind for op in load_graph(broken).ops]
 
 
+def test_the_background_scores_nothing(concat_pair: Pair, photos: list[Path]) -> None:
+    image, nc = letterbox(read_image(photos[0]), SIZE)[0], concat_pair.contract.spec.nc
+    with LiteRtRunner(concat_pair.floats, threads=1) as floats, LiteRtRunner(concat_pair.int8, threads=1) as int8:
+        wanted, found = (runner.infer(image)[0].real()[:, 4 : 4 + nc] for runner in (floats, int8))
+    background = wanted < 0.001
+    assert background.mean() > 0.5
+    assert (found[background] == 0).mean() > 0.99
+
+
 def test_without_objects_nothing_is_shifted(concat_pair: Pair) -> None:
     grey = torch.full((8, SIZE, SIZE, 3), 114 / 255)
     before = Program(concat_pair.int8.read_bytes())
