@@ -15,12 +15,12 @@ import argparse
 import itertools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from drops import matches
+from drops import LAYOUTS, matches
 from numpy.typing import NDArray
 
 from edgeai.artifacts import DropInterval, Granularity, Layout, Provenance, to_json
@@ -153,9 +153,8 @@ class Bench:
         return [np.stack(values) for values in zip(*each, strict=True)]
 
 
-def planned(what: str) -> Iterator[tuple[str, Granularity, Layout, Method]]:
+def planned(what: str, layouts: Sequence[Layout]) -> Iterator[tuple[str, Granularity, Layout, Method]]:
     grains: tuple[Granularity, ...] = ("per-channel", "per-tensor")
-    layouts: tuple[Layout, ...] = ("raw", "split", "concat")
     if what == "methods":
         for (name, method), grain in itertools.product(METHODS.items(), grains):
             yield name, grain, "raw", method
@@ -196,6 +195,7 @@ def main() -> None:
     parser.add_argument("--kit", type=Path, default=KIT)
     parser.add_argument("--imgsz", type=int, default=256)
     parser.add_argument("--images", default="train_extra", help="folder of the kit's coco/ that is evaluated")
+    parser.add_argument("--layout", nargs="+", choices=LAYOUTS, default=LAYOUTS, help="of exports")
     parser.add_argument("--out", type=Path, default=Path("runs/methods"))
     options = parser.parse_args()
     coco, model = options.kit / "coco", options.kit / "weights/yolov8n-seg.pt"
@@ -205,7 +205,7 @@ def main() -> None:
     bench = Bench(model, options.imgsz, dataset, photos, options.out)
     inputs = provenance(options.what, [file_ref(model)], sorted(vars(options).items()), CONVERT_TOOLS)
     rows: list[Row] = []
-    for name, grain, layout, method in planned(options.what):
+    for name, grain, layout, method in planned(options.what, options.layout):
         rows.append(bench.row(name, grain, layout, method))
         found = Rows(options.images, len(dataset.images), options.imgsz, len(photos.paths), tuple(rows), inputs)
         write_text(options.out / f"{options.what}.json", to_json(found))
