@@ -31,7 +31,7 @@ def write_layouts(
     for layout, outputs in layouts:
         onnx, floats = folder / f"{layout}.onnx", folder / f"{layout}_float.tflite"
         balance = images.paths if layout == "concat" else ()
-        exported = export_onnx(weights, layout, imgsz, 1.0, balance, onnx)
+        exported = export_onnx(weights, layout, imgsz, 1.0, balance, "resize", onnx)
         contract = convert_onnx(onnx, exported.contract, floats).contract
         ranges = observe(floats, contract, images.set, batches(images.paths, contract), QUICK)
         out = folder / f"{layout}.tflite"
