@@ -10,6 +10,7 @@ from edgeai.artifacts import ExportedModel, Layout, Upsample
 from edgeai.cli.listener import TerminalListener
 from edgeai.cli.options import TRIPLE, PathParam, imgsz_option, json_option, layout_option, model_path
 from edgeai.cli.render import emit, facts
+from edgeai.errors import InputError
 from edgeai.project import load_project
 from edgeai.quantize.calibration import open_calibration
 from edgeai.stages import Stages, deliver
@@ -56,6 +57,8 @@ def command(
     size = imgsz or settings.model.imgsz
     stages = Stages(project.cache, TerminalListener())
     if source.suffix.lower() == ".onnx":
+        if upsample != "resize":
+            raise InputError("an ONNX file upsamples as it does", "pass the checkpoint, or no --upsample")
         path, exported = stages.imported_onnx(source, imgsz, mean or (), std or (), part)
         target = output or Path(f"{source.stem}_static.onnx")
         deliver(path, target)

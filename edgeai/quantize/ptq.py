@@ -179,6 +179,8 @@ def write_quantized(
     """
     model = source.read_bytes()
     correct, floats = method.biases != "none", method.decode == "float"
+    if floats and not any(role.kind in ("boxes", "pred") for role in contract.roles):
+        raise InputError("this network has no decode to leave in floating point", "use --layout split or concat")
     data = quantize(model, ranges, per_channel, input_type, output_type, correct, floats)
     if method.tunes:
         try:

@@ -60,7 +60,7 @@ def score_convolutions(program: Program, contract: Contract) -> list[Node]:
         layout = None if node is None else LAYOUTS.get(node.kind)
         if node is not None and layout is not None and len(node.inputs) > layout.bias and node.inputs[layout.bias] >= 0:
             found.append(node)
-    return found
+    return list(dict.fromkeys(found))  # one convolution may give several
 
 
 def _only_moves(program: Program, node: Node) -> bool:

@@ -86,3 +86,4 @@ def test_an_onnx_file_upsamples_as_it_does(tmp_path: Path, capsys: pytest.Captur
     )  # fmt: skip
     refused(outcome, 2, "upsample")
     assert not (tmp_path / "m.tflite").exists()
+    refused(edgeai(capsys, "export", tmp_path / "m.onnx", "--upsample", "transposed"), 2, "upsample")

@@ -1,4 +1,4 @@
-"""The observer that weighs errors by their effect: against errors really made, and on a value that nothing reads."""
+"""The observer that weighs errors by their effect: against errors really made."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("tensorflow")
 
 from edgeai.cache import StageCache  # noqa: E402
+from edgeai.errors import InputError  # noqa: E402
 from edgeai.evaluate.backends.litert import LiteRtRunner  # noqa: E402
 from edgeai.footprint.support import support  # noqa: E402
 from edgeai.graph import load_graph  # noqa: E402
@@ -63,3 +64,13 @@ def test_a_float_decode_gives_nearer_boxes_and_the_rest_stays_int8(tmp_path: Pat
     assert sure.sum() > 30
     error = [float(np.sqrt(((b - boxes[0])[sure] ** 2).mean())) for b in boxes[1:]]
     assert error[1] < 0.9 * error[0], error
+
+
+def test_without_a_decode_there_is_nothing_to_leave(tmp_path: Path) -> None:
+    generate(tmp_path, "val", 2, 3)
+    stages = Stages(StageCache(tmp_path / "cache"), Silent())
+    weights = bundled_model(BUNDLED[0])
+    assert weights is not None
+    recipe = Recipe("per-channel", "raw", SIZE, method=Method(ranges="observed", decode="float"))
+    with pytest.raises(InputError, match="no decode"):
+        stages.quantized(weights, recipe, open_calibration(tmp_path / "val/images"))
