@@ -35,7 +35,7 @@ class StageOutput:
 def default_root() -> Path:
     """`EDGEAI_CACHE`, or the user's cache folder."""
     if configured := os.environ.get("EDGEAI_CACHE"):
-        return Path(configured)
+        return Path(configured).absolute()  # onnx2tf works in a folder of its own
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "edgeai"
 

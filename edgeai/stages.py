@@ -140,8 +140,11 @@ class Stages:
         contract: Contract,
         calibration: CalibrationSource,
         method: Method = DEFAULT,
+        *,
+        quantizes: bool = False,
     ) -> Ranges:
-        """Activation ranges of a float TFLite; `contract` names its outputs."""
+        """Activation ranges of a float TFLite; `contract` names its outputs. Where the caller `quantizes` next, that
+        step's process starts now."""
         from edgeai.quantize.observe import observe
 
         options = [
@@ -154,7 +157,8 @@ class Stages:
         inputs = provenance("calibrate", [file_ref(model)], options, QUANTIZE_TOOLS)
 
         def produce(folder: Path) -> None:
-            self._warm_up("write_quantized", ("tensorflow.lite.python.convert",))
+            if quantizes:
+                self._warm_up("write_quantized", ("tensorflow.lite.python.convert",))
             images = self._ticking(batches(calibration.paths, contract), len(calibration.paths))
             (folder / "ranges.json").write_text(to_json(observe(model, contract, calibration.set, images, method)))
 
@@ -186,7 +190,7 @@ class Stages:
             raise InputError("granularity must be per-channel or per-tensor")
         onnx, exported = self.float_onnx(model, recipe, calibration)
         tflite, converted = self.converted(onnx, exported.contract)
-        ranges = self.ranges(tflite, converted.contract, calibration, recipe.method)
+        ranges = self.ranges(tflite, converted.contract, calibration, recipe.method, quantizes=True)
         learned = ranges_path(model).is_file()
         if learned:
             ranges = self.carried(model, tflite, converted.contract, ranges, calibration)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgeai.artifacts import Fact, Provenance
-from edgeai.cache import StageCache
+from edgeai.cache import StageCache, default_root
 
 INPUTS = Provenance("demo", options=(Fact("a", "1"),))
 
@@ -102,3 +102,9 @@ def test_killed_half_way_then_whole(tmp_path: Path) -> None:
     run.wait()
     assert start(cache, log, 0).communicate(timeout=30)[0].strip() == "False whole"
     assert not list(cache.rglob("*.part"))
+
+
+def test_a_relative_folder_is_one_place_for_every_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDGEAI_CACHE", "here")
+    assert default_root() == tmp_path / "here"
