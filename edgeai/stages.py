@@ -32,7 +32,7 @@ from edgeai.errors import InputError
 from edgeai.files import existing_file, file_ref, write_with
 from edgeai.provenance import CONVERT_TOOLS, EVALUATE_TOOLS, EXPORT_TOOLS, QUANTIZE_TOOLS, provenance
 from edgeai.quantize.calibration import CalibrationSource, batches
-from edgeai.quantize.ptq import NOTE, InputType, OutputType
+from edgeai.quantize.ptq import InputType, OutputType, Written
 from edgeai.quantize.recipe import DEFAULT, Method
 from edgeai.training.learned import ranges_path
 
@@ -120,8 +120,8 @@ class Stages:
         folder = self._stage(inputs, produce)
         return folder / name, _load(ExportedModel, folder / "exported.json")
 
-    def converted(self, onnx: Path, contract: Contract) -> tuple[Path, ExportedModel]:
-        """The float TFLite of an ONNX file."""
+    def converted(self, onnx: Path, contract: Contract, equalised: bool = False) -> tuple[Path, ExportedModel]:
+        """The float TFLite of an ONNX file, with its layers `equalised` where asked for."""
         from edgeai.export.to_tflite import convert_onnx
 
         inputs = provenance("convert", [file_ref(onnx)], [("contract", to_json(contract))], CONVERT_TOOLS)
@@ -130,7 +130,19 @@ class Stages:
             self._child(folder, convert_onnx, onnx, contract, folder / "model.tflite", "exported.json")
 
         folder = self._stage(inputs, produce)
-        return folder / "model.tflite", _load(ExportedModel, folder / "exported.json")
+        path = folder / "model.tflite"
+        return self._equalised(path) if equalised else path, _load(ExportedModel, folder / "exported.json")
+
+    def _equalised(self, tflite: Path) -> Path:
+        """A float TFLite with its layers equalised: it computes the same."""
+        from edgeai.quantize.equalise import equalise
+
+        inputs = provenance("equalise", [file_ref(tflite)], [], CONVERT_TOOLS)
+
+        def produce(folder: Path) -> None:
+            (folder / "model.tflite").write_bytes(equalise(tflite.read_bytes())[0])
+
+        return self._stage(inputs, produce) / "model.tflite"
 
     # --- int8 ---------------------------------------------------------------------------------
 
@@ -189,13 +201,14 @@ class Stages:
         if recipe.granularity == "float":
             raise InputError("granularity must be per-channel or per-tensor")
         onnx, exported = self.float_onnx(model, recipe, calibration)
-        tflite, converted = self.converted(onnx, exported.contract)
-        ranges = self.ranges(tflite, converted.contract, calibration, recipe.method, quantizes=True)
         learned = ranges_path(model).is_file()
+        tflite, converted = self.converted(onnx, exported.contract, recipe.method.equalise and not learned)
+        ranges = self.ranges(tflite, converted.contract, calibration, recipe.method, quantizes=True)
         if learned:
             ranges = self.carried(model, tflite, converted.contract, ranges, calibration)
         # learned ranges are the optimum of the training that learned them, with the biases it had
-        method = replace(recipe.method, ranges="observed", biases="analytic") if learned else recipe.method
+        kept = replace(recipe.method, ranges="observed", biases="analytic", equalise=False)
+        method = kept if learned else recipe.method
         method = method.settled()
         options = [
             ("granularity", recipe.granularity),
@@ -218,24 +231,23 @@ class Stages:
             per_channel = recipe.granularity == "per-channel"
             arguments = (tflite, ranges, converted.contract, per_channel, recipe.input_type, recipe.output_type)
             self._child(
-                folder, write_quantized, *arguments, method, calibration.paths, folder / name, "contract.json"
+                folder, write_quantized, *arguments, method, calibration.paths, folder / name, "written.json"
             )
+            written = _load(Written, folder / "written.json")
             found = audit(folder / name)
-            note = (folder / name).with_suffix(NOTE)
-            if note.is_file():
-                found = replace(found, findings=(*found.findings, note.read_text()))
             notes = advice(ranges.check, len(calibration.paths), contract.spec.names)
-            found = replace(found, findings=(*found.findings, *notes))
+            found = replace(found, findings=(*found.findings, *[written.note] * bool(written.note), *notes))
+            trial = [("tuning_chosen", written.chosen)] if written.chosen else []
             made = QuantizedModel(
                 file=file_ref(folder / name),
-                contract=_load(Contract, folder / "contract.json"),
+                contract=written.contract,
                 audit=found,
                 calibration=calibration.set,
                 parity=(*exported.parity, *converted.parity),
                 provenance=provenance(
                     "quantize",
                     [file_ref(model)],
-                    [*((fact.name, fact.value) for fact in exported.provenance.options), *options],
+                    [*((fact.name, fact.value) for fact in exported.provenance.options), *options, *trial],
                     (*EXPORT_TOOLS, *CONVERT_TOOLS[:2], *QUANTIZE_TOOLS[1:]),
                     exported.contract.spec.licence,
                 ),

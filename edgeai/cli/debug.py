@@ -76,8 +76,11 @@ def command(
 
 
 def _float_tflite(project: Project, model: Path, reference: Path) -> Path:
-    """The float TFLite of `reference`, converted the way `model` was: layout, size, upsampling, coefficient divisor."""
+    """The float TFLite of `reference`, converted the way `model` was: layout, size, upsampling, coefficient
+    divisor, equalisation."""
     from edgeai.files import existing_file
+    from edgeai.graph import load_graph
+    from edgeai.quantize.equalise import was_equalised
     from edgeai.stages import Stages
 
     existing_file(reference, "a float network: .pt, .safetensors, .onnx or .tflite")
@@ -90,7 +93,9 @@ def _float_tflite(project: Project, model: Path, reference: Path) -> Path:
         onnx, exported = stages.exported(
             reference, contract.layout, contract.imgsz, None, contract.coef_divisor, _upsampling(model)
         )
-    return stages.converted(onnx, exported.contract)[0]
+    plain = stages.converted(onnx, exported.contract)[0]
+    equalised = was_equalised(load_graph(model), plain.read_bytes())
+    return stages.converted(onnx, exported.contract, True)[0] if equalised else plain
 
 
 def _upsampling(model: Path) -> Upsample:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeai.quantize.bias import LAYOUTS
+from edgeai.quantize.flat import pack, tree_of
 from edgeai.quantize.simulate import Program
 
 INT32 = 2**31 - 1
@@ -18,10 +19,7 @@ def patched(quantized: bytes, program: Program) -> bytes:
 
     Bias scales follow from the new input scales (TFLite: input scale times weight scale), so every bias is coded anew.
     """
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    tree = schema.ModelT.InitFromPackedBuf(quantized, 0)
+    tree = tree_of(quantized)
     tensors = tree.subgraphs[0].tensors
     for index, grid in program.grids.items():
         parameters = tensors[index].quantization
@@ -45,9 +43,7 @@ def patched(quantized: bytes, program: Program) -> bytes:
             tensors[bias].quantization.scale = step.tolist()
             tensors[bias].quantization.zeroPoint = [0] * step.size
             _store(tree, tensors[bias], coded.astype(np.int32))
-    builder = flatbuffers.Builder(1 << 20)
-    builder.Finish(tree.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return pack(tree)
 
 
 def _store(tree: Any, tensor: Any, values: NDArray[Any]) -> None:

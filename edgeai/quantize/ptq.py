@@ -7,8 +7,9 @@ the same operators as the plain converter, and it decides nothing that the range
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from edgeai import worker
 from edgeai.artifacts import Contract, Ranges, to_json
@@ -20,7 +21,15 @@ OutputType = Literal["int8", "float32"]
 CONTRACT_NAME = "edgeai.contract"
 MOST_TUNING_IMAGES = 128  # all of them are in memory at once
 BIASES = {"auto": (False, True), "tuned": (True,), "analytic": (False,), "none": (False,)}  # tuned in the trials
-NOTE = ".note"  # of the file that says what could not be done, beside the model
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What `write_quantized` made: its contract, which trial of the tuning the file is, and what could not be done."""
+
+    contract: Contract
+    chosen: str = ""
+    note: str = ""
 
 
 def quantize(
@@ -72,20 +81,21 @@ def _decoded(model: bytes) -> set[str]:
 
 def with_corrected_biases(quantized: bytes, model: bytes, ranges: Ranges) -> bytes:
     """`quantized` with its biases corrected for what rounding did to the weights of `model`."""
-    from ai_edge_litert import schema_py_generated as schema
-
     from edgeai.quantize.bias import correct_biases
+    from edgeai.quantize.flat import pack, tree_of
 
-    tree = schema.ModelT.InitFromPackedBuf(quantized, 0)
-    correct_biases(tree, schema.ModelT.InitFromPackedBuf(model, 0), ranges.means)
-    return _packed(tree)
+    tree = tree_of(quantized)
+    correct_biases(tree, tree_of(model), ranges.means)
+    return pack(tree)
 
 
 def with_ranges(model: bytes, ranges: Ranges) -> bytes:
     """`model` with min and max on every tensor of `ranges`."""
     from ai_edge_litert import schema_py_generated as schema
 
-    tree = schema.ModelT.InitFromPackedBuf(model, 0)
+    from edgeai.quantize.flat import pack, tree_of
+
+    tree = tree_of(model)
     tensors = tree.subgraphs[0].tensors
     for entry in ranges.tensors:
         if entry.tensor >= len(tensors):
@@ -93,30 +103,22 @@ def with_ranges(model: bytes, ranges: Ranges) -> bytes:
         parameters = schema.QuantizationParametersT()
         parameters.min, parameters.max = [entry.minimum], [entry.maximum]
         tensors[entry.tensor].quantization = parameters
-    return _packed(tree)
+    return pack(tree)
 
 
 def with_contract(model: bytes, contract: Contract) -> bytes:
     """`model` with its contract in the metadata, so that it explains itself wherever it goes."""
+    import numpy as np
     from ai_edge_litert import schema_py_generated as schema
 
-    tree = schema.ModelT.InitFromPackedBuf(model, 0)
-    buffer = schema.BufferT()
-    buffer.data = list(to_json(contract).encode())
-    tree.buffers.append(buffer)
+    from edgeai.quantize.flat import add_buffer, pack, tree_of
+
+    tree = tree_of(model)
     entry = schema.MetadataT()
-    entry.name, entry.buffer = CONTRACT_NAME, len(tree.buffers) - 1
+    entry.name, entry.buffer = CONTRACT_NAME, add_buffer(tree, np.frombuffer(to_json(contract).encode(), np.uint8))
     kept = [old for old in tree.metadata or [] if old.name not in (CONTRACT_NAME, CONTRACT_NAME.encode())]
     tree.metadata = [*kept, entry]
-    return _packed(tree)
-
-
-def _packed(tree: Any) -> bytes:
-    import flatbuffers
-
-    builder = flatbuffers.Builder(1 << 20)
-    builder.Finish(tree.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return pack(tree)
 
 
 def tuned(
@@ -126,9 +128,9 @@ def tuned(
     method: Method,
     images: tuple[Path, ...],
     progress: Callable[[int, int], object] = lambda done, total: None,
-) -> bytes:
+) -> tuple[bytes, str]:
     """`quantized` with the tuning of `method` on `images`, with weights learned on all of them where asked for, and
-    with scores as sure as those of `model`."""
+    with scores as sure as those of `model`; and which trial of the tuning was best."""
     import numpy as np
     import torch
 
@@ -143,9 +145,9 @@ def tuned(
         tried = -(-method.trials // len(BIASES[method.biases])) * method.images
         used = used[:tried] + used[tried:][-JUDGING_IMAGES:]
     pictures = torch.from_numpy(np.concatenate(list(batches(used, contract))))
-    result = quantized
+    result, chosen = quantized, ""
     if "tuned" in (method.ranges, method.biases) or method.weights == "compensated":
-        result = best_tuned(
+        result, chosen = best_tuned(
             quantized,
             model,
             pictures,
@@ -158,7 +160,7 @@ def tuned(
         )
     if method.weights == "learned":
         result = learn(result, model, pictures, method.steps, progress)
-    return match_scores(result, model, contract, pictures) if method.scores == "matched" else result
+    return match_scores(result, model, contract, pictures) if method.scores == "matched" else result, chosen
 
 
 def write_quantized(
@@ -172,20 +174,21 @@ def write_quantized(
     images: tuple[Path, ...],
     out: Path,
     progress: Callable[[int, int], object] = worker.tick,
-) -> Contract:
-    """`quantize` from file to file and the tuning of `method` on `images`, the contract inside; returns the contract.
+) -> Written:
+    """`quantize` from file to file and the tuning of `method` on `images`, the contract inside.
 
-    A network with operators that cannot be simulated is not tuned; a file beside `out` says so (NOTE).
+    A network with operators that cannot be simulated is not tuned; the note says so.
     """
     model = source.read_bytes()
     correct, floats = method.biases != "none", method.decode == "float"
     if floats and not any(role.kind in ("boxes", "pred") for role in contract.roles):
         raise InputError("this network has no decode to leave in floating point", "use --layout split or concat")
     data = quantize(model, ranges, per_channel, input_type, output_type, correct, floats)
+    chosen = note = ""
     if method.tunes:
         try:
-            data = tuned(data, model, contract, method, images, progress)
+            data, chosen = tuned(data, model, contract, method, images, progress)
         except NotSimulatedError as error:
-            out.with_suffix(NOTE).write_text(f"not tuned: {error.message}")
+            note = f"not tuned: {error.message}"
     out.write_bytes(with_contract(data, contract))
-    return contract
+    return Written(contract, chosen, note)

@@ -81,10 +81,11 @@ def best_tuned(
     biases: tuple[bool, ...] = (False, True),
     weights: bool = False,
     progress: Callable[[int, int], object] = lambda done, total: None,
-) -> bytes:
+) -> tuple[bytes, str]:
     """The best of `quantized` itself and of `trials` calls of `tune`: with every choice of `biases` on `per_trial`
     images, then on as many others; fewer where there are not as many `images`. The last JUDGING_IMAGES of those that no
-    trial saw decide by the mean signal-to-noise ratio of the outputs; all images where the trials saw all.
+    trial saw decide by the mean signal-to-noise ratio of the outputs; all images where the trials saw all. The second
+    value says which it is.
     """
     planned = [(i // len(biases) * per_trial, biases[i % len(biases)]) for i in range(trials)]
     planned = [(start, chosen) for start, chosen in planned if start == 0 or start + per_trial <= len(images)]
@@ -93,7 +94,7 @@ def best_tuned(
     theirs = Program(model)
     with torch.inference_mode():
         wanted = [theirs(judged[i : i + BATCH]) for i in range(0, len(judged), BATCH)]
-    best = (_noise(quantized, judged, wanted), quantized)
+    best = (_noise(quantized, judged, wanted), quantized, "untuned")
     for number, (start, chosen) in enumerate(planned):
 
         def tell(done: int, total: int, before: int = number) -> None:
@@ -101,8 +102,10 @@ def best_tuned(
 
         part = images[start : start + per_trial]
         made = tune(quantized, model, part, ranges=ranges, biases=chosen, weights=weights, progress=tell)
-        best = min(best, (_noise(made, judged, wanted), made), key=lambda entry: entry[0])
-    return best[1]
+        what = " and ".join(["ranges"] * ranges + ["biases"] * chosen + ["weights"] * weights)
+        name = f"{what} from images {start + 1} to {start + len(part)}"
+        best = min(best, (_noise(made, judged, wanted), made, name), key=lambda entry: entry[0])
+    return best[1], best[2]
 
 
 def _noise(quantized: bytes, images: Tensor, wanted: list[list[Tensor]]) -> float:

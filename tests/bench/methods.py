@@ -65,6 +65,7 @@ METHODS = {
     "... effect instead of least squares": replace(ANALYTIC, observer="effect"),
     "... scores matched": replace(ANALYTIC, scores="matched"),
     "... compensated weights": replace(ANALYTIC, weights="compensated", scores="left"),
+    "... equalised": replace(ANALYTIC, equalise=True),
     "... ranges tuned": TUNED,
     "... ranges tuned, biases tried both ways": replace(TUNED, biases="auto"),
     "default: and scores matched": Method(),
@@ -142,7 +143,7 @@ class Bench:
     def _float(self, recipe: Recipe) -> Path:
         """The float TFLite that this recipe quantises."""
         onnx, exported = self.stages.float_onnx(self.model, recipe, self.photos)
-        path, converted = self.stages.converted(onnx, exported.contract)
+        path, converted = self.stages.converted(onnx, exported.contract, recipe.method.equalise)
         out = self.folder / f"{recipe.layout}_{recipe.method.upsample}.tflite"
         out.write_bytes(with_contract(path.read_bytes(), converted.contract))
         return out
