@@ -64,7 +64,7 @@ methods: $(STAMP)
 	$(BIN)/python tests/bench/methods.py exports --kit $(KIT) --out runs/methods
 	$(BIN)/python docs/splice.py docs/accuracy.md exports runs/methods/exports.md
 
-# Our int8 files beside those of other quantisers, one run a layout; for docs/accuracy.md. ai-edge-quantizer is installed
+# Our int8 files beside those of other quantisers; for docs/accuracy.md and the README. ai-edge-quantizer is installed
 # by none of the extras: AEQ_PYTHON names the Python of an environment that has it; without, the table says so.
 QUANTIZERS = $(BIN)/python tests/bench/quantizers.py --kit $(KIT) $(if $(AEQ_PYTHON),--aeq-python $(AEQ_PYTHON))
 quantizers: $(STAMP)
@@ -73,6 +73,8 @@ quantizers: $(STAMP)
 	$(QUANTIZERS) --layout concat --granularity per-tensor --peer tensorflow --peer ai-edge-quantizer \
 	  --peer onnxruntime --out runs/quantizers/concat
 	$(BIN)/python docs/splice.py docs/accuracy.md quantizers-concat runs/quantizers/concat/quantizers.md
+	(cat runs/quantizers/raw/summary.md; tail -n +3 runs/quantizers/concat/summary.md) > runs/quantizers/summary.md
+	$(BIN)/python docs/splice.py README.md peers runs/quantizers/summary.md
 
 # Kernel and busybox of the emulated MP2 board, from Debian's arm64 packages (22 MB) into the user's cache.
 emulated-mp2:

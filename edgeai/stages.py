@@ -207,9 +207,9 @@ class Stages:
         if learned:
             ranges = self.carried(model, tflite, converted.contract, ranges, calibration)
         # learned ranges are the optimum of the training that learned them, with the biases it had
-        kept = replace(recipe.method, ranges="observed", biases="analytic", equalise=False)
+        kept = replace(recipe.method, ranges="observed", biases="analytic", weights="nearest", equalise=False)
         method = kept if learned else recipe.method
-        method = method.settled()
+        method = method.settled(recipe.granularity)
         options = [
             ("granularity", recipe.granularity),
             ("input_type", recipe.input_type),

@@ -20,7 +20,8 @@ InputType = Literal["int8", "uint8", "float32"]
 OutputType = Literal["int8", "float32"]
 CONTRACT_NAME = "edgeai.contract"
 MOST_TUNING_IMAGES = 128  # all of them are in memory at once
-BIASES = {"auto": (False, True), "tuned": (True,), "analytic": (False,), "none": (False,)}  # tuned in the trials
+COMPENSATING_IMAGES = 64  # the first ones
+JUDGING_IMAGES = 24  # the last ones, that nothing else saw; of fewer than 96 images a quarter
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,38 +130,45 @@ def tuned(
     images: tuple[Path, ...],
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> tuple[bytes, str]:
-    """`quantized` with the tuning of `method` on `images`, with weights learned on all of them where asked for, and
-    with scores as sure as those of `model`; and which trial of the tuning was best."""
+    """`quantized` with the tuning of `method` on `images`, with its rounding of the weights, and with scores as sure as
+    those of `model`; and what was chosen."""
     import numpy as np
     import torch
 
     from edgeai.quantize.calibration import batches
+    from edgeai.quantize.compensate import compensate
+    from edgeai.quantize.judge import Judge
     from edgeai.quantize.learn import learn
     from edgeai.quantize.scores import match_scores
-    from edgeai.quantize.tune import JUDGING_IMAGES, best_tuned
+    from edgeai.quantize.tune import best_tuned, planned_trials
 
     torch.set_num_threads(2)
-    used = images[:MOST_TUNING_IMAGES]
-    if method.weights != "learned":  # only what trials and their judges look at
-        tried = -(-method.trials // len(BIASES[method.biases])) * method.images
-        used = used[:tried] + used[tried:][-JUDGING_IMAGES:]
+    used, biases = images[:MOST_TUNING_IMAGES], (method.biases == "tuned",)
+    trials = planned_trials(len(used), method.images, method.trials, biases)
+    judging = min(JUDGING_IMAGES, len(used) // 4)
+    seen = max(start for start, _ in trials) + method.images
+    if method.weights != "nearest":
+        seen = max(seen, min(COMPENSATING_IMAGES, len(used) - judging))
+    if method.weights != "learned":  # which takes them all
+        used = used[:seen] + used[seen:][-judging:]
     pictures = torch.from_numpy(np.concatenate(list(batches(used, contract))))
+    judge = Judge(model, contract, pictures[seen:][-judging:] if len(pictures) > seen else pictures)
     result, chosen = quantized, ""
-    if "tuned" in (method.ranges, method.biases) or method.weights == "compensated":
+    if "tuned" in (method.ranges, method.biases):
+        ranges = method.ranges == "tuned"
         result, chosen = best_tuned(
-            quantized,
-            model,
-            pictures,
-            method.images,
-            method.trials,
-            ranges=method.ranges == "tuned",
-            biases=BIASES[method.biases],
-            weights=method.weights == "compensated",
+            quantized, model, pictures, judge, method.images, method.trials, ranges=ranges, biases=biases,
             progress=progress,
-        )
+        )  # fmt: skip
+    if method.weights != "nearest":  # learning starts from it, too
+        made = compensate(result, model, pictures[:seen], progress)
+        if judge.noise(made) < judge.noise(result):
+            result, chosen = made, ", ".join(filter(None, (chosen, "weights compensated")))
     if method.weights == "learned":
         result = learn(result, model, pictures, method.steps, progress)
-    return match_scores(result, model, contract, pictures) if method.scores == "matched" else result, chosen
+    if method.scores == "matched":
+        result = match_scores(result, model, contract, pictures)
+    return result, chosen
 
 
 def write_quantized(

@@ -4,9 +4,9 @@
     observer = "least-squares"      # min-max, moving-average, percentile, entropy; effect: least squares of the error
                                     # that arrives at the outputs
     ranges = "auto"                 # tuned, or observed: leave the observer's ranges as they are
-    biases = "auto"                 # tuned; analytic: for the weights' rounding alone; none. auto tries the first two
-    weights = "nearest"             # compensated: each rounding error made good by the next weights; learned: from
-                                    # the float network, minutes
+    biases = "analytic"             # for the weights' rounding alone; tuned, none
+    weights = "auto"                # nearest; compensated: each rounding error made good by the next weights; learned:
+                                    # from the float network, minutes. auto compensates per tensor, with tuned ranges
     steps = 300                     # of learning
     scores = "auto"                 # matched: as sure as the float network, by one shift a level; left. auto matches
                                     # where ranges or biases are tuned
@@ -16,7 +16,7 @@
     decode = "int8"                 # float: what is computed from logits stays in floating point, which processors run
                                     # and accelerators do not
     images = 8                      # calibration images that tuning looks at in a trial
-    trials = 2                      # of which other images choose the best; from 4 on with more sets of images
+    trials = 1                      # on as many sets of images, of which other images choose the best
 
     [[exceptions]]                  # tensors whose name matches get another observer
     tensors = "*/Sigmoid*"
@@ -55,8 +55,8 @@ class Method:
 
     observer: Observer = "least-squares"
     ranges: Literal["auto", "tuned", "observed"] = "auto"
-    biases: Literal["auto", "tuned", "analytic", "none"] = "auto"
-    weights: Literal["nearest", "compensated", "learned"] = "nearest"
+    biases: Literal["analytic", "tuned", "none"] = "analytic"
+    weights: Literal["auto", "nearest", "compensated", "learned"] = "auto"
     steps: int = 300
     scores: Literal["auto", "matched", "left"] = "auto"
     equalise: bool = False
@@ -64,15 +64,17 @@ class Method:
     upsample: Upsample = "resize"
     decode: Literal["int8", "float"] = "int8"
     images: int = 8
-    trials: int = 2
+    trials: int = 1
     granularity: Granularity | None = None
     exceptions: tuple[Exceptional, ...] = ()
 
-    def settled(self) -> Method:
-        """The method with "auto" decided: ranges tuned, biases tried both ways, scores matched (docs/accuracy.md)."""
+    def settled(self, granularity: Granularity) -> Method:
+        """The method with "auto" decided: ranges tuned, weights per tensor compensated, scores matched where anything
+        is tuned (docs/accuracy.md)."""
         method = replace(self, ranges="tuned" if self.ranges == "auto" else self.ranges)
-        if method.ranges == "observed" and self.biases == "auto":
-            method = replace(method, biases="analytic")
+        if method.weights == "auto":
+            worth = method.ranges == "tuned" and granularity == "per-tensor"
+            method = replace(method, weights="compensated" if worth else "nearest")
         return replace(method, scores=("matched" if method.tunes else "left") if self.scores == "auto" else self.scores)
 
     @property

@@ -29,6 +29,9 @@ NUMPY_TYPES = {0: "float32", 1: "float16", 2: "int32", 4: "int64", 6: "bool", 7:
 HINT = 'a recipe with ranges = "observed" and biases = "analytic" needs no simulation'
 
 
+Values = dict[int, Tensor]  # by tensor index
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """One operator: its kind, tensor indices (-1 for an absent input), and TFLite's options."""

@@ -9,15 +9,14 @@ bias takes back the mean error that reached it (empirical bias correction, Nagel
 section 4.2, here one operator after the other, each seeing the corrections before it).
 
 What this finds still depends on the few images: one flat region more or less and another grid is best; and corrected
-biases follow the share of such regions. So there are several trials, with and without corrected biases, and the outputs
-on images that none of them saw decide, between them and no tuning at all.
+biases follow the share of such regions, so they are not corrected by default. Images that no trial saw decide
+(`edgeai.quantize.judge`), between the trials and no tuning at all.
 
 Nothing is added to the graph: scales, zero points and biases change.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -26,18 +25,13 @@ from torch import Tensor
 
 from edgeai.errors import ToolError
 from edgeai.quantize.bias import LAYOUTS
+from edgeai.quantize.judge import Judge
 from edgeai.quantize.patch import patched
-from edgeai.quantize.rounding import least_squares_scale, rounded_codes
-from edgeai.quantize.simulate import INT8_HIGH, INT8_LOW, Grid, Node, Program, unfolded
+from edgeai.quantize.simulate import INT8_HIGH, INT8_LOW, Grid, Node, Program, Values
 
-JUDGING_IMAGES = 24  # the last ones of the calibration set
-BATCH = 8
-ROWS = 8192  # output positions that weights are rounded for
 LOOK_AHEAD = 8  # operators: the SiLU, what it feeds, and that one's SiLU
 LOW_ENDS = (-3.2, -4.2, -6.3, -8.5)  # of a SiLU's input, besides the calibrated one
 HIGH_ENDS = (1.0, 0.9, 1.1, 0.8)  # of the calibrated high end
-
-Values = dict[int, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +49,17 @@ def tune(
     *,
     ranges: bool = True,
     biases: bool = True,
-    weights: bool = False,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> bytes:
-    """`quantized` with tuned `ranges`, corrected `biases` and error-compensated rounding of the `weights`, each where
-    asked for; `model` is the float TFLite that it was made from.
+    """`quantized` with tuned `ranges` and corrected `biases`, each where asked for; `model` is the float TFLite that it
+    was made from.
 
     `images` [N,S,S,3] as the network takes them. Deterministic. Raises NotSimulatedError for operators that cannot be
     simulated, ToolError where the two files do not belong together.
     """
     ours, theirs = Program(quantized), Program(model)
     with torch.inference_mode():
-        _Walk(ours, theirs, images, ranges, biases, weights).run(progress)
+        _Walk(ours, theirs, images, ranges, biases).run(progress)
     return patched(quantized, ours)
 
 
@@ -74,50 +67,37 @@ def best_tuned(
     quantized: bytes,
     model: bytes,
     images: Tensor,
+    judge: Judge,
     per_trial: int,
     trials: int,
     *,
     ranges: bool = True,
-    biases: tuple[bool, ...] = (False, True),
-    weights: bool = False,
+    biases: tuple[bool, ...] = (False,),
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> tuple[bytes, str]:
     """The best of `quantized` itself and of `trials` calls of `tune`: with every choice of `biases` on `per_trial`
-    images, then on as many others; fewer where there are not as many `images`. The last JUDGING_IMAGES of those that no
-    trial saw decide by the mean signal-to-noise ratio of the outputs; all images where the trials saw all. The second
-    value says which it is.
+    images, then on as many others; fewer where there are not as many `images`. `judge` decides. The second value says
+    which it is.
     """
-    planned = [(i // len(biases) * per_trial, biases[i % len(biases)]) for i in range(trials)]
-    planned = [(start, chosen) for start, chosen in planned if start == 0 or start + per_trial <= len(images)]
-    unseen = images[max(start for start, _ in planned) + per_trial :]
-    judged = unseen[-JUDGING_IMAGES:] if len(unseen) else images
-    theirs = Program(model)
-    with torch.inference_mode():
-        wanted = [theirs(judged[i : i + BATCH]) for i in range(0, len(judged), BATCH)]
-    best = (_noise(quantized, judged, wanted), quantized, "untuned")
+    planned = planned_trials(len(images), per_trial, trials, biases)
+    best = (judge.noise(quantized), quantized, "untuned")
     for number, (start, chosen) in enumerate(planned):
 
         def tell(done: int, total: int, before: int = number) -> None:
             progress(before * total + done, len(planned) * total)
 
         part = images[start : start + per_trial]
-        made = tune(quantized, model, part, ranges=ranges, biases=chosen, weights=weights, progress=tell)
-        what = " and ".join(["ranges"] * ranges + ["biases"] * chosen + ["weights"] * weights)
+        made = tune(quantized, model, part, ranges=ranges, biases=chosen, progress=tell)
+        what = " and ".join(["ranges"] * ranges + ["biases"] * chosen)
         name = f"{what} from images {start + 1} to {start + len(part)}"
-        best = min(best, (_noise(made, judged, wanted), made, name), key=lambda entry: entry[0])
+        best = min(best, (judge.noise(made), made, name), key=lambda entry: entry[0])
     return best[1], best[2]
 
 
-def _noise(quantized: bytes, images: Tensor, wanted: list[list[Tensor]]) -> float:
-    """Mean over the outputs of the logarithm of their relative squared error; `wanted` by batches."""
-    program = Program(quantized)
-    with torch.inference_mode():
-        found = [program(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
-    errors = []
-    for place in range(len(program.outputs)):
-        miss = sum(float(((f[place] - w[place]) ** 2).sum()) for f, w in zip(found, wanted, strict=True))
-        errors.append(math.log(miss / (sum(float((w[place] ** 2).sum()) for w in wanted) + 1e-12) + 1e-12))
-    return sum(errors) / len(errors)
+def planned_trials(images: int, per_trial: int, trials: int, biases: tuple[bool, ...]) -> list[tuple[int, bool]]:
+    """First image and choice of biases of every trial that there are images for."""
+    planned = [(i // len(biases) * per_trial, biases[i % len(biases)]) for i in range(trials)]
+    return [(start, chosen) for start, chosen in planned if start == 0 or start + per_trial <= images]
 
 
 def paired(ours: Program, theirs: Program) -> list[_Step]:
@@ -138,10 +118,8 @@ def paired(ours: Program, theirs: Program) -> list[_Step]:
 class _Walk:
     """The float and the int8 program side by side, operator by operator, over one batch."""
 
-    def __init__(
-        self, ours: Program, theirs: Program, images: Tensor, ranges: bool, biases: bool, weights: bool
-    ) -> None:
-        self.ours, self.theirs, self.biases, self.weights = ours, theirs, biases, weights
+    def __init__(self, ours: Program, theirs: Program, images: Tensor, ranges: bool, biases: bool) -> None:
+        self.ours, self.theirs, self.biases = ours, theirs, biases
         self.steps = paired(ours, theirs)
         self.real, self.coded = theirs.start(images), ours.start(images)
         self.tuned = _silu_inputs(ours) if ranges else frozenset()
@@ -149,8 +127,6 @@ class _Walk:
     def run(self, progress: Callable[[int, int], object]) -> None:
         place = 0
         for number, step in enumerate(self.steps):
-            if self.weights and step.theirs is not None:
-                self._round_weights(step.ours, step.theirs)
             outputs = self.ours.compute(step.ours, self.coded)
             if step.theirs is not None:
                 self.real.update(zip(step.theirs.outputs, self.theirs.compute(step.theirs, self.real), strict=True))
@@ -163,24 +139,6 @@ class _Walk:
                 self.theirs.drop(self.real, place)
                 place += 1
             progress(number + 1, len(self.steps))
-
-    def _round_weights(self, ours: Node, theirs: Node) -> None:
-        """Round the weights of one operator anew, for the inputs that it really gets."""
-        rows = input_rows(ours, self.ours, self.coded)
-        place = LAYOUTS[ours.kind].weights if ours.kind in LAYOUTS else 0
-        if rows is None or ours.inputs[place] not in self.ours.weight_scales:
-            return
-        exact = self.theirs.constants[theirs.inputs[place]]
-        matrix = exact.permute(0, 3, 1, 2).reshape(exact.shape[0], -1) if exact.dim() == 4 else exact
-        scale = self.ours.weight_scales[ours.inputs[place]].reshape(-1, 1)
-        if len(scale) == 1:
-            scale = torch.full((1, 1), least_squares_scale(exact))
-            self.ours.weight_scales[ours.inputs[place]] = scale.reshape([1] * exact.dim())
-        real = rounded_codes(matrix, scale.expand(len(matrix), 1), rows) * scale
-        if exact.dim() == 4:
-            out, height, width, depth = exact.shape
-            real = real.reshape(out, depth, height, width).permute(0, 2, 3, 1).contiguous()
-        self.ours.constants[ours.inputs[place]] = real
 
     def _corrected(self, step: _Step, outputs: list[Tensor]) -> list[Tensor]:
         """The outputs of a weighted operator without their mean error per channel, which its bias takes over."""
@@ -224,21 +182,6 @@ class _Walk:
                 miss = ((wanted - coded[step.ours.outputs[0]]) ** 2).mean()
                 error += float(miss / (wanted.var() + 1e-12))
         return error
-
-
-def input_rows(node: Node, program: Program, values: Values) -> Tensor | None:
-    """What the weights of a convolution or matrix product multiply, a row for every output position [n, in * taps], at
-    most ROWS of them; None for other operators and grouped convolutions."""
-    if node.kind == "FULLY_CONNECTED":
-        x = values[node.inputs[0]]
-        rows = x.reshape(-1, program.constants[node.inputs[1]].shape[1])
-    elif node.kind == "CONV_2D":
-        rows = unfolded(values[node.inputs[0]], program.constants[node.inputs[1]], node.options)
-        if rows.shape[1] != program.constants[node.inputs[1]][0].numel():
-            return None
-    else:
-        return None
-    return rows[:: max(1, len(rows) // ROWS)]
 
 
 def _mean(x: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """What our int8 files lose: every layout and granularity, mean over input sizes, with paired-bootstrap intervals.
 
-    python tests/bench/drops.py [--imgsz 256 320] [--weights nearest learned] [--layout raw split concat] [--out FOLDER]
+    python tests/bench/drops.py [--imgsz 256 320] [--weights auto learned] [--layout raw split concat] [--out FOLDER]
 
-`nearest` is the default recipe, `learned` is `weights = "learned"`. One network, one calibration set, one protocol; the
+`auto` is the default recipe, `learned` is `weights = "learned"`. One network, one calibration set, one protocol; the
 interval is of the mean drop, all sizes sharing every draw. The evaluated images choose nothing. Writes drops.json and
 drops.md.
 """
@@ -87,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kit", type=Path, default=KIT)
     parser.add_argument("--imgsz", type=int, nargs="+", default=[256, 320])
-    parser.add_argument("--weights", nargs="+", choices=("nearest", "learned"), default=["nearest"])
+    parser.add_argument("--weights", nargs="+", choices=("auto", "nearest", "learned"), default=["auto"])
     parser.add_argument("--layout", nargs="+", choices=LAYOUTS, default=LAYOUTS)
     parser.add_argument("--granularity", nargs="+", choices=GRAINS, default=GRAINS)
     parser.add_argument("--images", default="val", help="folder of the kit's coco/ that is evaluated")

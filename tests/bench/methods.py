@@ -51,7 +51,7 @@ BOARD = "STM32N6570-DK"
 PLAIN = Method(observer="min-max", ranges="observed", biases="none")
 OBSERVED = replace(PLAIN, observer="least-squares")
 ANALYTIC = replace(OBSERVED, biases="analytic")
-TUNED = Method(ranges="tuned", biases="analytic", scores="left")
+TUNED = Method(ranges="tuned", weights="nearest", scores="left")
 METHODS = {
     "extremes as ranges": PLAIN,
     "moving average": replace(PLAIN, observer="moving-average"),
@@ -67,7 +67,8 @@ METHODS = {
     "... compensated weights": replace(ANALYTIC, weights="compensated", scores="left"),
     "... equalised": replace(ANALYTIC, equalise=True),
     "... ranges tuned": TUNED,
-    "... ranges tuned, biases tried both ways": replace(TUNED, biases="auto"),
+    "... ranges and biases tuned": replace(TUNED, biases="tuned"),
+    "... ranges tuned, weights compensated": replace(TUNED, weights="compensated"),
     "default: and scores matched": Method(),
     "default, learned weights": Method(weights="learned"),
 }

@@ -342,6 +342,18 @@ def markdown(found: QuantizerComparison) -> str:
     return "\n".join(parts)
 
 
+def summary(found: QuantizerComparison) -> str:
+    """One line a file: what the README shows."""
+    header = ("quantizer", "layout", "weights", "SQNR dB", "box AP lost", "mask AP lost", "operators")
+    body = []
+    for entry in found.rows:
+        noise = [one.sqnr_db for one in entry.noise]
+        sqnr = f"{sum(noise) / len(noise):.1f}" if noise else "–"
+        count = f"{entry.operators} + {entry.markers} Q/DQ" if entry.markers else str(entry.operators)
+        body.append((entry.quantizer, entry.layout, entry.group, sqnr, *map(_interval, entry.drops), count))
+    return markdown_table(header, body)
+
+
 def _protocol(found: QuantizerComparison) -> str:
     protocol = found.protocol
     return (
@@ -443,6 +455,7 @@ class Comparer:
         text = markdown(found)
         write_text(self._options.out / "quantizers.json", to_json(found))
         write_text(self._options.out / "quantizers.md", text)
+        write_text(self._options.out / "summary.md", summary(found))
         return text
 
     def result(self) -> QuantizerComparison:

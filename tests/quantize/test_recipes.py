@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +107,10 @@ def test_joined_tensors_share_the_union_of_their_ranges() -> None:
 
 
 def test_the_default_tunes_ranges_and_what_is_asked_for_stands() -> None:
-    assert Method().settled() == Method(ranges="tuned", biases="auto", scores="matched")
-    assert Method(ranges="observed").settled() == Method(ranges="observed", biases="analytic", scores="left")
-    asked = Method(ranges="observed", biases="none", scores="matched")
-    assert asked.settled() == asked
+    tuned = Method(ranges="tuned", weights="nearest", scores="matched")
+    assert Method().settled("per-channel") == tuned
+    assert Method().settled("per-tensor") == replace(tuned, weights="compensated")
+    plain = Method(ranges="observed", weights="nearest", scores="left")
+    assert Method(ranges="observed").settled("per-tensor") == plain
+    asked = Method(ranges="observed", biases="none", weights="learned", scores="matched")
+    assert asked.settled("per-tensor") == asked

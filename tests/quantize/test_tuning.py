@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 torch = pytest.importorskip("torch")
 pytest.importorskip("tensorflow")
 
-from edgeai.artifacts import Ranges  # noqa: E402
+from edgeai.artifacts import Contract, Ranges  # noqa: E402
 from edgeai.cache import StageCache  # noqa: E402
 from edgeai.quantize import ptq  # noqa: E402
 from edgeai.quantize.calibration import CalibrationSource, batches, open_calibration  # noqa: E402
+from edgeai.quantize.compensate import compensate, rounded_codes  # noqa: E402
+from edgeai.quantize.judge import Judge, inside  # noqa: E402
 from edgeai.quantize.learn import learn  # noqa: E402
-from edgeai.quantize.rounding import rounded_codes  # noqa: E402
 from edgeai.quantize.simulate import Program  # noqa: E402
 from edgeai.quantize.tune import best_tuned, grid_of, tune  # noqa: E402
 from edgeai.stages import Recipe, Stages  # noqa: E402
@@ -56,6 +57,7 @@ class SiluNet(torch.nn.Module):  # type: ignore[misc]
 class Made:
     model: bytes
     ranges: Ranges
+    contract: Contract
     calibration: Images
     others: Images
 
@@ -81,7 +83,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     tflite, converted = stages.converted(onnx, exported.contract)
     ranges = stages.ranges(tflite, converted.contract, photos)
     images = list(batches(photos.paths, converted.contract))
-    return Made(Path(tflite).read_bytes(), ranges, images[:16], images[16:])
+    return Made(Path(tflite).read_bytes(), ranges, converted.contract, images[:16], images[16:])
 
 
 def run(model: bytes, images: Images) -> list[NDArray[np.float64]]:
@@ -155,19 +157,22 @@ def test_tuning_brings_a_real_network_nearer_and_adds_no_operator(kit: Path, tmp
     assert operators == same
     assert np.mean(after) > np.mean(before) + 1.0, (before, after)
 
-    default, _ = made_by(Method(), more)
-    learned, same = made_by(Method(weights="learned", steps=150), more)
-    after = [sqnr(w, f) for w, f in zip(wanted, outputs(default), strict=True)]
-    best = [sqnr(w, f) for w, f in zip(wanted, outputs(learned), strict=True)]
-    assert operators == same
-    assert np.mean(best) > np.mean(after) + 0.3, (after, best)
+    nearest, _ = made_by(Method(weights="nearest"), more)
+    after = [sqnr(w, f) for w, f in zip(wanted, outputs(nearest), strict=True)]
+    for method in (Method(), Method(weights="learned", steps=150)):  # the default compensates
+        better, same = made_by(method, more)
+        best = [sqnr(w, f) for w, f in zip(wanted, outputs(better), strict=True)]
+        assert operators == same
+        assert np.mean(best) > np.mean(after) + 0.3, (method.weights, after, best)
 
 
 def test_the_same_inputs_give_the_same_bytes(made: Made) -> None:
     plain = ptq.quantize(made.model, made.ranges, True, "float32", "float32")
-    tuned = tune(plain, made.model, made.batch, weights=True)
-    assert tune(plain, made.model, made.batch, weights=True) == tuned != plain
-    assert kinds(tuned) == kinds(plain)
+    tuned = tune(plain, made.model, made.batch)
+    assert tune(plain, made.model, made.batch) == tuned != plain
+    rounded = compensate(tuned, made.model, made.batch)
+    assert compensate(tuned, made.model, made.batch) == rounded != tuned
+    assert kinds(rounded) == kinds(tuned) == kinds(plain)
 
 
 def test_learning_changes_codes_by_a_step_or_two_and_nothing_else(made: Made) -> None:
@@ -198,7 +203,8 @@ def test_a_trial_that_does_harm_is_not_taken(made: Made) -> None:
     wanted = run(made.model, made.calibration)
     harmed = tune(plain, made.model, grey, biases=True)
     assert sqnr(wanted, run(harmed, made.calibration)) < sqnr(wanted, run(plain, made.calibration)) - 1
-    assert best_tuned(plain, made.model, images, 8, 1, biases=(True,)) == (plain, "untuned")
+    judge = Judge(made.model, made.contract, images[8:])
+    assert best_tuned(plain, made.model, images, judge, 8, 1, biases=(True,)) == (plain, "untuned")
 
 
 def test_untouched_where_nothing_is_asked_for(made: Made) -> None:
@@ -214,13 +220,30 @@ def test_compensated_rounding_errs_less_on_its_inputs_than_nearest() -> None:
     inputs, weights = torch.randn(2000, 40) @ mixing, torch.randn(12, 40)
     scale = weights.abs().amax(dim=1, keepdim=True) / 7  # a coarse grid, so that rounding matters
     nearest = (weights / scale).round()
-    ours = rounded_codes(weights, scale, inputs)
+    ours = rounded_codes(weights, scale, inputs.T @ inputs / len(inputs))
     assert torch.equal(ours, ours.round())
 
     def error(codes: torch.Tensor) -> float:
         return float(((inputs @ (codes * scale - weights).T) ** 2).sum())
 
     assert error(ours) < 0.5 * error(nearest)
+
+
+def test_a_judge_looks_inside_the_photos_alone(made: Made) -> None:
+    """A file that errs in the grey borders alone is as good as one that does not."""
+    judge = Judge(made.model, made.contract, made.batch)
+    photo = inside(made.batch, made.contract)
+    assert photo[0, SIZE // 2].eq(1).all() and photo[0, :8].eq(0).all()
+    assert float(photo.mean()) == pytest.approx(2 / 3, abs=0.02)
+    grey = torch.full_like(made.batch, 114 / 255)
+    plain = ptq.quantize(made.model, made.ranges, True, "float32", "float32")
+    file = tune(plain, made.model, grey, biases=True)  # near where it is grey, and nowhere else
+    wanted, found = run(made.model, made.calibration[:8]), run(file, made.calibration[:8])
+    # the photos are rows 11 to 52 of 64; a row of the output is two of them
+    share = np.array([0.0] * 5 + [0.5] + [1.0] * 20 + [0.5] + [0.0] * 5).reshape(1, -1, 1, 1) ** 0.5
+    direct = sqnr([w * share for w in wanted], [f * share for f in found])
+    assert -10 * judge.noise(file) / np.log(10) == pytest.approx(direct, abs=0.1)  # as far as the simulation goes
+    assert abs(sqnr(wanted, found) - direct) > 0.2
 
 
 def test_grids_hold_zero_exactly() -> None:

@@ -1,0 +1,149 @@
+"""Weights rounded one after the other, each rounding error made good by the weights that are not rounded yet.
+
+Nearest rounding treats every weight alone, although their errors meet in one sum. Here the columns of a convolution's
+weight matrix are rounded in order, and the error of each is spread over the following ones so that the output on real
+inputs changes least (Frantar et al., Optimal Brain Compression, 2022; GPTQ, 2022, algorithm 1). What counts is the
+covariance of the inputs: a change of the mean is taken back by the bias.
+
+It takes many places: with fewer than a matrix has columns, the deep layers learn their few images by heart. So the
+covariances of all layers are gathered in one pass of the int8 network over the images.
+
+Worth it where one scale serves a whole tensor. Per channel, the rounding of the activations is what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from edgeai.quantize.bias import LAYOUTS
+from edgeai.quantize.patch import patched
+from edgeai.quantize.simulate import Node, Program, Values, unfolded
+from edgeai.quantize.tune import paired
+
+DAMPING = 0.01  # of the mean diagonal of the covariance, as in GPTQ
+HIGHEST = 127
+BLOCK = 128
+PLACES = 512  # of an image
+
+
+def compensate(
+    quantized: bytes,
+    model: bytes,
+    images: Tensor,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> bytes:
+    """`quantized` with the weights of its convolutions and matrix products rounded anew; `model` is the float TFLite
+    that it was made from.
+
+    `images` [N,S,S,3] as the network takes them. Scales stay; grouped convolutions stay as they are. Deterministic for
+    one number of threads. Raises NotSimulatedError for operators that cannot be simulated, ToolError where the two
+    files do not belong together.
+    """
+    ours, theirs = Program(quantized), Program(model)
+    with torch.inference_mode():
+        known = _inputs(ours, images, progress)
+        for step in paired(ours, theirs):
+            weights = step.ours.inputs[1] if step.ours.kind in LAYOUTS else -1
+            if step.theirs is not None and weights in known:
+                _round(ours, step.ours, theirs.constants[step.theirs.inputs[1]], known[weights])
+    return patched(quantized, ours)
+
+
+def rounded_codes(weights: Tensor, scale: Tensor, covariance: Tensor) -> Tensor:
+    """Codes -127..127 [out, d] of `weights` [out, d] on the grids `scale` [out, 1], for inputs of this `covariance`
+    [d, d].
+
+    Minimises the mean squared error of the products greedily, column by column. Deterministic.
+    """
+    hessian = covariance.double().clone()
+    hessian.diagonal().add_(DAMPING * float(hessian.diagonal().mean()) + 1e-12)
+    inverse = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hessian)), upper=True)
+    left = weights.double().clone()
+    steps = scale.double()[:, 0]
+    codes = torch.zeros_like(left)
+    for start in range(0, left.shape[1], BLOCK):
+        stop = min(start + BLOCK, left.shape[1])
+        errors = torch.zeros(left.shape[0], stop - start, dtype=torch.float64)
+        for column in range(start, stop):
+            codes[:, column] = (left[:, column] / steps).round().clamp(-HIGHEST, HIGHEST)
+            error = (left[:, column] - codes[:, column] * steps) / inverse[column, column]
+            left[:, column:stop] -= error[:, None] * inverse[column, column:stop]
+            errors[:, column - start] = error
+        left[:, stop:] -= errors @ inverse[start:stop, stop:]
+    return codes.float()
+
+
+@dataclass(slots=True)
+class _Moments:
+    """Sums over the rows that the weights of one operator multiply: of 1, of x [d] and of x xT [d, d]."""
+
+    count: int
+    total: Tensor
+    squares: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        return self.total / self.count
+
+    @property
+    def covariance(self) -> Tensor:
+        return self.squares / self.count - torch.outer(self.mean, self.mean)
+
+
+def _inputs(program: Program, images: Tensor, progress: Callable[[int, int], object]) -> dict[int, _Moments]:
+    """The moments of what reaches every operator that can be rounded anew, by the tensor of its weights."""
+    found: dict[int, _Moments] = {}
+    for number in range(len(images)):
+        values = program.start(images[number : number + 1])
+        for place, node in enumerate(program.nodes):
+            rows = _rows(node, program, values)
+            if rows is not None:
+                known = found.setdefault(node.inputs[1], _Moments(0, torch.zeros(()), torch.zeros(())))
+                known.count += len(rows)
+                known.total = known.total + rows.sum(dim=0).double()
+                known.squares = known.squares + (rows.T @ rows).double()
+            outputs = program.rounded(node, program.compute(node, values))
+            values.update(zip(node.outputs, outputs, strict=True))
+            program.drop(values, place)
+        progress(number + 1, len(images))
+    return found
+
+
+def _rows(node: Node, program: Program, values: Values) -> Tensor | None:
+    """What the weights of a convolution or matrix product multiply [n, d], from at most PLACES places; None for other
+    operators, grouped convolutions and weights that are not quantised."""
+    if node.kind not in ("CONV_2D", "FULLY_CONNECTED") or node.inputs[1] not in program.weight_scales:
+        return None
+    weights = program.constants[node.inputs[1]]
+    if node.kind == "FULLY_CONNECTED":
+        rows = values[node.inputs[0]].reshape(-1, weights.shape[1])
+    else:
+        rows = unfolded(values[node.inputs[0]], weights, node.options)
+        if rows.shape[1] != weights[0].numel():
+            return None
+    return rows[:: -(-len(rows) // PLACES)]
+
+
+def _round(program: Program, node: Node, exact: Tensor, known: _Moments) -> None:
+    """Round the weights of one operator for its inputs; its bias takes back what that does to their mean."""
+    weights, bias = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else -1
+    scale = program.weight_scales[weights].reshape(-1, 1)
+    scale = scale.expand(len(exact), 1)
+    codes = rounded_codes(_matrix(exact), scale, known.covariance)
+    real = codes * scale
+    if bias >= 0:
+        shift = (real - _matrix(program.constants[weights])).double() @ known.mean
+        program.constants[bias] = program.constants[bias] - shift.float()
+    if exact.dim() == 4:
+        out, height, width, depth = exact.shape
+        real = real.reshape(out, depth, height, width).permute(0, 2, 3, 1).contiguous()
+    program.constants[weights] = real
+
+
+def _matrix(weights: Tensor) -> Tensor:
+    """[out, h, w, in] as rows [out, in * h * w], in the order of `unfolded`; a matrix as it is."""
+    return weights.permute(0, 3, 1, 2).reshape(weights.shape[0], -1) if weights.dim() == 4 else weights
