@@ -19,7 +19,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from edgeai.quantize.bias import LAYOUTS
 from edgeai.quantize.patch import patched
 from edgeai.quantize.simulate import Node, Program, Values, unfolded
 from edgeai.quantize.tune import paired
@@ -47,9 +46,9 @@ def compensate(
     with torch.inference_mode():
         known = _inputs(ours, images, progress)
         for step in paired(ours, theirs):
-            weights = step.ours.inputs[1] if step.ours.kind in LAYOUTS else -1
-            if step.theirs is not None and weights in known:
-                _round(ours, step.ours, theirs.constants[step.theirs.inputs[1]], known[weights])
+            read = _read(step.ours, ours)
+            if step.theirs is not None and read in known:
+                _round(ours, step.ours, theirs.constants[step.theirs.inputs[1]], known[read])
     return patched(quantized, ours)
 
 
@@ -59,9 +58,7 @@ def rounded_codes(weights: Tensor, scale: Tensor, covariance: Tensor) -> Tensor:
 
     Minimises the mean squared error of the products greedily, column by column. Deterministic.
     """
-    hessian = covariance.double().clone()
-    hessian.diagonal().add_(DAMPING * float(hessian.diagonal().mean()) + 1e-12)
-    inverse = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hessian)), upper=True)
+    inverse = _inverse_root(covariance)
     left = weights.double().clone()
     steps = scale.double()[:, 0]
     codes = torch.zeros_like(left)
@@ -75,6 +72,16 @@ def rounded_codes(weights: Tensor, scale: Tensor, covariance: Tensor) -> Tensor:
             errors[:, column - start] = error
         left[:, stop:] -= errors @ inverse[start:stop, stop:]
     return codes.float()
+
+
+def _inverse_root(covariance: Tensor) -> Tensor:
+    """The upper Cholesky factor of the inverse of the damped covariance [d, d], in double precision."""
+    root = covariance.to(torch.float64, copy=True)
+    root.diagonal().add_(DAMPING * float(root.diagonal().mean()) + 1e-12)
+    root = torch.linalg.cholesky(root)
+    root = torch.cholesky_inverse(root)  # one name: of the matrices of a wide layer, 42 MB each, two live at a time
+    factor: Tensor = torch.linalg.cholesky(root, upper=True)
+    return factor
 
 
 @dataclass(slots=True)
@@ -94,18 +101,43 @@ class _Moments:
         return self.squares / self.count - torch.outer(self.mean, self.mean)
 
 
-def _inputs(program: Program, images: Tensor, progress: Callable[[int, int], object]) -> dict[int, _Moments]:
-    """The moments of what reaches every operator that can be rounded anew, by the tensor of its weights."""
-    found: dict[int, _Moments] = {}
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What an operator's weights multiply. Operators that read the same share their moments."""
+
+    tensor: int
+    kernel: tuple[int, ...]
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    padding: int = 0
+
+
+def _read(node: Node, program: Program) -> _Read | None:
+    """None for an operator that cannot be rounded anew: neither convolution nor matrix product, or not quantised."""
+    if node.kind not in ("CONV_2D", "FULLY_CONNECTED") or node.inputs[1] not in program.weight_scales:
+        return None
+    kernel, options = program.shapes[node.inputs[1]][1:], node.options
+    if node.kind == "FULLY_CONNECTED":
+        return _Read(node.inputs[0], kernel)
+    stride, dilation = (options.strideH, options.strideW), (options.dilationHFactor, options.dilationWFactor)
+    return _Read(node.inputs[0], kernel, stride, dilation, options.padding)
+
+
+def _inputs(program: Program, images: Tensor, progress: Callable[[int, int], object]) -> dict[_Read, _Moments]:
+    """The moments of what reaches the operators that can be rounded anew."""
+    found: dict[_Read, _Moments] = {}
     for number in range(len(images)):
         values = program.start(images[number : number + 1])
+        looked_at: set[_Read] = set()
         for place, node in enumerate(program.nodes):
-            rows = _rows(node, program, values)
-            if rows is not None:
-                known = found.setdefault(node.inputs[1], _Moments(0, torch.zeros(()), torch.zeros(())))
+            read = _read(node, program)
+            rows = None if read is None or read in looked_at else _rows(node, program, values)
+            if read is not None and rows is not None:
+                looked_at.add(read)
+                known = found.setdefault(read, _Moments(0, torch.zeros(()), torch.zeros(())))
                 known.count += len(rows)
-                known.total = known.total + rows.sum(dim=0).double()
-                known.squares = known.squares + (rows.T @ rows).double()
+                known.total = known.total + rows.sum(dim=0)
+                known.squares = known.squares + rows.T @ rows
             outputs = program.rounded(node, program.compute(node, values))
             values.update(zip(node.outputs, outputs, strict=True))
             program.drop(values, place)
@@ -114,10 +146,8 @@ def _inputs(program: Program, images: Tensor, progress: Callable[[int, int], obj
 
 
 def _rows(node: Node, program: Program, values: Values) -> Tensor | None:
-    """What the weights of a convolution or matrix product multiply [n, d], from at most PLACES places; None for other
-    operators, grouped convolutions and weights that are not quantised."""
-    if node.kind not in ("CONV_2D", "FULLY_CONNECTED") or node.inputs[1] not in program.weight_scales:
-        return None
+    """What the weights of a convolution or matrix product multiply [n, d], from at most PLACES places; None for a
+    grouped convolution."""
     weights = program.constants[node.inputs[1]]
     if node.kind == "FULLY_CONNECTED":
         rows = values[node.inputs[0]].reshape(-1, weights.shape[1])
@@ -136,8 +166,8 @@ def _round(program: Program, node: Node, exact: Tensor, known: _Moments) -> None
     codes = rounded_codes(_matrix(exact), scale, known.covariance)
     real = codes * scale
     if bias >= 0:
-        shift = (real - _matrix(program.constants[weights])).double() @ known.mean
-        program.constants[bias] = program.constants[bias] - shift.float()
+        shift = (real - _matrix(program.constants[weights])) @ known.mean
+        program.constants[bias] = program.constants[bias] - shift
     if exact.dim() == 4:
         out, height, width, depth = exact.shape
         real = real.reshape(out, depth, height, width).permute(0, 2, 3, 1).contiguous()
