@@ -145,7 +145,8 @@ def test_pixel_boxes_blame_the_concatenation(with_float: bool, concat_pair: Pair
     assert max(one.maximum for one in spread.inputs) > SIZE / 4
 
 
-@pytest.mark.parametrize("place", [3, 33])
+# of the backbone and the neck; the boxes' expectation and two levels of coefficients, whose gain is usual elsewhere
+@pytest.mark.parametrize("place", [3, 33, 48, 54, 74])
 def test_weights_scaled_before_quantisation_blame_their_layer(place: int, concat_pair: Pair, tmp_path: Path) -> None:
     broken = convolutions(concat_pair.floats)[place]
     floats = scaled_weights(concat_pair.floats, tmp_path / "float.tflite", broken, 50)

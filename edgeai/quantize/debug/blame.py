@@ -16,6 +16,7 @@ SPREAD = 4.0  # ranges of a concatenation's inputs that differ by more are named
 FITTING_USE = 1 / 8  # of the grid: with fewer than 32 of its 256 steps in use, the scale is wrong
 ONE_STEP = 1.5  # rms error, in steps: what 8 bits cost a sparse tensor whose grid fits
 OWN_LOSS_DB = 6.0  # below the SQNR of its worst input: more than twice the error
+FAMILY = 3  # layers of one shape, for instance a head's on three levels
 ODD_GAIN, ALONE = 8.0, 1.5  # times the median gain, and times the next largest (sound networks: 5 and 1.2)
 # operators whose int8 inputs and outputs must share scale and zero point
 SAME_SCALE = frozenset(
@@ -42,7 +43,7 @@ def first_bad(
     # what reads probabilities may amplify: the expectation of 16 bins does
     plain = tuple(layer for layer in layers if not any(t in shares for t in graph.ops[layer.index].inputs))
     hidden = tuple(layer for layer in plain if not any(t in logits for t in graph.ops[layer.index].outputs))
-    odd = _odd_gain(hidden) or _odd_gain(plain)
+    odd = _odd_gain(hidden) or _odd_gain(plain) or _odd_sibling(graph, layers)
     bad = [layer for layer in layers if _is_bad(graph, layer, threshold, shares)]
     if not bad:
         return odd
@@ -124,12 +125,33 @@ def _odd_gain(layers: tuple[LayerError, ...]) -> Culprit | None:
     usual, largest = median(layer.gain for layer in ranked), ranked[-1]
     if largest.gain < ODD_GAIN * usual or largest.gain < ALONE * ranked[-2].gain:
         return None
-    return Culprit(
-        largest.index,
-        largest.kind,
-        largest.name,
-        f"it amplifies {largest.gain:.0f} times where the median layer does {usual:.1f} times: look at its weights",
-    )
+    return _amplifies(largest, f"the median layer does {usual:.1f} times")
+
+
+def _odd_sibling(graph: Graph, layers: tuple[LayerError, ...]) -> Culprit | None:
+    """A layer of a head that amplifies far more than its siblings on other levels: same kernel and outputs, no SiLU.
+
+    What divides or rounds behind it differs between the parts of a head, so its gain may be usual for the network.
+    """
+    families: dict[tuple[str, tuple[int, ...]], list[LayerError]] = {}
+    for layer in layers:
+        op = graph.ops[layer.index]
+        weights = graph.weights(op)
+        if weights is not None and layer.gain > 0 and not any(r.kind == "MUL" for r in graph.consumers(op.outputs[0])):
+            families.setdefault((op.kind, weights.shape[:3]), []).append(layer)
+    for family in families.values():
+        if len(family) < FAMILY:
+            continue
+        *_, second, largest = sorted(family, key=lambda layer: layer.gain)
+        usual = median(layer.gain for layer in family)
+        if largest.gain >= ODD_GAIN * usual and largest.gain >= ALONE * second.gain:
+            return _amplifies(largest, f"its siblings do {usual:.2g} times")
+    return None
+
+
+def _amplifies(layer: LayerError, usual: str) -> Culprit:
+    reason = f"it amplifies {layer.gain:.3g} times where {usual}: look at its weights"
+    return Culprit(layer.index, layer.kind, layer.name, reason)
 
 
 def _imposing(graph: Graph, op: Op) -> Op | None:
