@@ -140,13 +140,12 @@ def tuned(
     from edgeai.quantize.judge import Judge
     from edgeai.quantize.learn import learn
     from edgeai.quantize.scores import match_scores
-    from edgeai.quantize.tune import best_tuned, planned_trials
+    from edgeai.quantize.tune import best_tuned, first_images
 
     torch.set_num_threads(2)
-    used, biases = images[:MOST_TUNING_IMAGES], (method.biases == "tuned",)
-    trials = planned_trials(len(used), method.images, method.trials, biases)
+    used = images[:MOST_TUNING_IMAGES]
     judging = min(JUDGING_IMAGES, len(used) // 4)
-    seen = max(start for start, _ in trials) + method.images
+    seen = first_images(len(used), method.images, method.trials)[-1] + method.images
     if method.weights != "nearest":
         seen = max(seen, min(COMPENSATING_IMAGES, len(used) - judging))
     if method.weights != "learned":  # which takes them all
@@ -155,11 +154,17 @@ def tuned(
     judge = Judge(model, contract, pictures[seen:][-judging:] if len(pictures) > seen else pictures)
     result, chosen = quantized, ""
     if "tuned" in (method.ranges, method.biases):
-        ranges = method.ranges == "tuned"
         result, chosen = best_tuned(
-            quantized, model, pictures, judge, method.images, method.trials, ranges=ranges, biases=biases,
+            quantized,
+            model,
+            pictures,
+            judge,
+            method.images,
+            method.trials,
+            ranges=method.ranges == "tuned",
+            biases=method.biases == "tuned",
             progress=progress,
-        )  # fmt: skip
+        )
     if method.weights != "nearest":  # learning starts from it, too
         made = compensate(result, model, pictures[:seen], progress)
         if judge.noise(made) < judge.noise(result):

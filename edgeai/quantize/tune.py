@@ -72,32 +72,30 @@ def best_tuned(
     trials: int,
     *,
     ranges: bool = True,
-    biases: tuple[bool, ...] = (False,),
+    biases: bool = False,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> tuple[bytes, str]:
-    """The best of `quantized` itself and of `trials` calls of `tune`: with every choice of `biases` on `per_trial`
-    images, then on as many others; fewer where there are not as many `images`. `judge` decides. The second value says
-    which it is.
+    """The best of `quantized` itself and of `trials` calls of `tune`, each on `per_trial` images of its own; fewer
+    where there are not as many `images`. `judge` decides. The second value says which it is.
     """
-    planned = planned_trials(len(images), per_trial, trials, biases)
+    starts = first_images(len(images), per_trial, trials)
     best = (judge.noise(quantized), quantized, "untuned")
-    for number, (start, chosen) in enumerate(planned):
+    for number, start in enumerate(starts):
 
         def tell(done: int, total: int, before: int = number) -> None:
-            progress(before * total + done, len(planned) * total)
+            progress(before * total + done, len(starts) * total)
 
         part = images[start : start + per_trial]
-        made = tune(quantized, model, part, ranges=ranges, biases=chosen, progress=tell)
-        what = " and ".join(["ranges"] * ranges + ["biases"] * chosen)
+        made = tune(quantized, model, part, ranges=ranges, biases=biases, progress=tell)
+        what = " and ".join(["ranges"] * ranges + ["biases"] * biases)
         name = f"{what} from images {start + 1} to {start + len(part)}"
         best = min(best, (judge.noise(made), made, name), key=lambda entry: entry[0])
     return best[1], best[2]
 
 
-def planned_trials(images: int, per_trial: int, trials: int, biases: tuple[bool, ...]) -> list[tuple[int, bool]]:
-    """First image and choice of biases of every trial that there are images for."""
-    planned = [(i // len(biases) * per_trial, biases[i % len(biases)]) for i in range(trials)]
-    return [(start, chosen) for start, chosen in planned if start == 0 or start + per_trial <= images]
+def first_images(images: int, per_trial: int, trials: int) -> list[int]:
+    """Where the images of every trial begin: of the first in any case, of others where there are images for them."""
+    return [start for start in range(0, trials * per_trial, per_trial) if start == 0 or start + per_trial <= images]
 
 
 def paired(ours: Program, theirs: Program) -> list[_Step]:

@@ -204,7 +204,7 @@ def test_a_trial_that_does_harm_is_not_taken(made: Made) -> None:
     harmed = tune(plain, made.model, grey, biases=True)
     assert sqnr(wanted, run(harmed, made.calibration)) < sqnr(wanted, run(plain, made.calibration)) - 1
     judge = Judge(made.model, made.contract, images[8:])
-    assert best_tuned(plain, made.model, images, judge, 8, 1, biases=(True,)) == (plain, "untuned")
+    assert best_tuned(plain, made.model, images, judge, 8, 1, biases=True) == (plain, "untuned")
 
 
 def test_untouched_where_nothing_is_asked_for(made: Made) -> None:
