@@ -346,7 +346,7 @@ def summary(found: QuantizerComparison) -> str:
     """One line a file: what the README shows."""
     header = ("quantizer", "layout", "weights", "SQNR dB", "box AP lost", "mask AP lost", "operators")
     body = []
-    for entry in found.rows:
+    for entry in sorted(found.rows, key=lambda entry: (entry.layout, entry.group)):
         noise = [one.sqnr_db for one in entry.noise]
         sqnr = f"{sum(noise) / len(noise):.1f}" if noise else "–"
         count = f"{entry.operators} + {entry.markers} Q/DQ" if entry.markers else str(entry.operators)
