@@ -200,9 +200,8 @@ class Stages:
 
         if recipe.granularity == "float":
             raise InputError("granularity must be per-channel or per-tensor")
-        onnx, exported = self.float_onnx(model, recipe, calibration)
+        exported, tflite, converted = self.float_tflite(model, recipe, calibration)
         learned = ranges_path(model).is_file()
-        tflite, converted = self.converted(onnx, exported.contract, recipe.method.equalise and not learned)
         ranges = self.ranges(tflite, converted.contract, calibration, recipe.method, quantizes=True)
         if learned:
             ranges = self.carried(model, tflite, converted.contract, ranges, calibration)
@@ -300,6 +299,17 @@ class Stages:
         if recipe.method.upsample != DEFAULT.upsample:
             raise InputError("an ONNX file upsamples as it does", "pass the checkpoint, or a recipe without upsample")
         return self.imported_onnx(model, recipe.imgsz or None, recipe.mean, recipe.std)
+
+    def float_tflite(
+        self, model: Path, recipe: Recipe, calibration: CalibrationSource
+    ) -> tuple[ExportedModel, Path, ExportedModel]:
+        """What is calibrated and quantised: the export it comes from, the float TFLite, and what that is.
+
+        Ranges that were learned in training belong to the layers as they were: those are not equalised.
+        """
+        onnx, exported = self.float_onnx(model, recipe, calibration)
+        equalised = recipe.method.equalise and not ranges_path(model).is_file()
+        return exported, *self.converted(onnx, exported.contract, equalised)
 
     def imported_onnx(
         self,

@@ -30,7 +30,7 @@ HOMOGENEOUS = frozenset({"", "relu"})  # fused activations with f(s * x) = s * f
 THROUGH = frozenset({"RELU", "LEAKY_RELU", "PAD", "MAX_POOL_2D", "AVERAGE_POOL_2D", "RESIZE_NEAREST_NEIGHBOR"})
 ROUNDS = 20  # pairs share layers, so levelling one disturbs the next
 ENOUGH = 1e-3  # relative change of a factor
-WIDEST = 1e3  # no factor beyond it: a channel that is nearly dead stays so
+WIDEST = 1e3  # no factor of a round beyond it: a channel that is nearly dead is not blown up
 
 
 @dataclass(frozen=True, slots=True)

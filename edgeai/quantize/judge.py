@@ -25,16 +25,16 @@ class Judge:
     def __init__(self, model: bytes, contract: Contract, images: Tensor) -> None:
         self._images = images
         with torch.inference_mode():
-            self._wanted = [_joined(parts) for parts in zip(*self._outputs(Program(model)), strict=True)]
-        self._shares = [_share(out, inside(images, contract), contract) for out in self._wanted]
+            self._wanted = [torch.cat(parts) for parts in zip(*self._outputs(Program(model)), strict=True)]
+        self._shares = [share(out, inside(images, contract), contract) for out in self._wanted]
 
     def noise(self, quantized: bytes) -> float:
         """Mean over the outputs of the logarithm of their relative squared error inside the photos."""
         with torch.inference_mode():
-            found = [_joined(parts) for parts in zip(*self._outputs(Program(quantized)), strict=True)]
+            found = [torch.cat(parts) for parts in zip(*self._outputs(Program(quantized)), strict=True)]
         errors = []
-        for coded, exact, share in zip(found, self._wanted, self._shares, strict=True):
-            miss, size = (float((x**2 * share).sum()) for x in (coded - exact, exact))
+        for coded, exact, counts in zip(found, self._wanted, self._shares, strict=True):
+            miss, size = (float((x**2 * counts).sum()) for x in (coded - exact, exact))
             errors.append(math.log(miss / (size + 1e-12) + 1e-12))
         return sum(errors) / len(errors)
 
@@ -58,7 +58,7 @@ def inside(images: Tensor, contract: Contract) -> Tensor:
     return 1.0 - border.expand(padded.shape).to(images.dtype)
 
 
-def _share(output: Tensor, photo: Tensor, contract: Contract) -> Tensor:
+def share(output: Tensor, photo: Tensor, contract: Contract) -> Tensor:
     """How much of every place of an output lies inside the photo, in a shape that multiplies it.
 
     Outputs are maps [N,h,w,c], or lists of places level by level, [N,places,c] or [N,c,places]; 1 for any other.
@@ -69,10 +69,6 @@ def _share(output: Tensor, photo: Tensor, contract: Contract) -> Tensor:
     sides = [photo.shape[1] // stride for stride in contract.spec.strides]
     if output.dim() == 3 and (count := sum(side**2 for side in sides)) in output.shape[1:]:
         levels = [nnf.adaptive_avg_pool2d(photo[:, None], side).flatten(1) for side in sides]
-        share = torch.cat(levels, dim=1)
-        return share[:, :, None] if output.shape[1] == count else share[:, None, :]
+        places = torch.cat(levels, dim=1)
+        return places[:, :, None] if output.shape[1] == count else places[:, None, :]
     return torch.ones(())
-
-
-def _joined(parts: tuple[Tensor, ...]) -> Tensor:
-    return torch.cat(parts)

@@ -151,7 +151,8 @@ def tuned(
     if method.weights != "learned":  # which takes them all
         used = used[:seen] + used[seen:][-judging:]
     pictures = torch.from_numpy(np.concatenate(list(batches(used, contract))))
-    judge = Judge(model, contract, pictures[seen:][-judging:] if len(pictures) > seen else pictures)
+    unseen = pictures[seen:][-judging:]
+    judge = Judge(model, contract, unseen if len(unseen) else pictures)
     result, chosen = quantized, ""
     if "tuned" in (method.ranges, method.biases):
         result, chosen = best_tuned(
@@ -165,7 +166,8 @@ def tuned(
             biases=method.biases == "tuned",
             progress=progress,
         )
-    if method.weights != "nearest":  # learning starts from it, too
+    # learning starts from it, too; judged by the images that it learnt by heart, it would always win
+    if method.weights != "nearest" and len(unseen):
         made = compensate(result, model, pictures[:seen], progress)
         if judge.noise(made) < judge.noise(result):
             result, chosen = made, ", ".join(filter(None, (chosen, "weights compensated")))

@@ -107,8 +107,9 @@ class DaskEngine(Engine):
             raise need("dask.distributed", "sweep") from None
         # heavy steps are processes of their own, which a daemonic worker may not have; and one scheduler that is
         # gone must end in an error of ours, not in minutes of reconnecting
+        #
         # Dask has its workers give every freed page back at once (MALLOC_TRIM_THRESHOLD_), which our steps then fetch
-        # again: a fifth of a sweep was spent in the kernel.
+        # again: a third of a sweep's processor time was the kernel's (2026-11-21). Nobody reads its profiles.
         dask.config.set(
             {
                 "distributed.nanny.pre-spawn-environ": {},

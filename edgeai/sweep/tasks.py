@@ -48,8 +48,7 @@ class SilentListener:
 def prepare(site: Site, model: Path, recipe: Recipe) -> Prepared:
     """Export, convert and calibrate, so that two granularities do not both start with it and one wait for the other."""
     stages, photos = _stages(site), open_calibration(site.calibration, site.calibration_limit, site.calibration_seed)
-    onnx, exported = stages.float_onnx(model, recipe, photos)
-    tflite, converted = stages.converted(onnx, exported.contract, recipe.method.equalise)
+    _, tflite, converted = stages.float_tflite(model, recipe, photos)
     stages.ranges(tflite, converted.contract, photos, recipe.method)
     return Prepared(model, recipe)
 

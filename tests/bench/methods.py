@@ -143,8 +143,7 @@ class Bench:
 
     def _float(self, recipe: Recipe) -> Path:
         """The float TFLite that this recipe quantises."""
-        onnx, exported = self.stages.float_onnx(self.model, recipe, self.photos)
-        path, converted = self.stages.converted(onnx, exported.contract, recipe.method.equalise)
+        _, path, converted = self.stages.float_tflite(self.model, recipe, self.photos)
         out = self.folder / f"{recipe.layout}_{recipe.method.upsample}.tflite"
         out.write_bytes(with_contract(path.read_bytes(), converted.contract))
         return out

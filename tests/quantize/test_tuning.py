@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,9 @@ from edgeai.cache import StageCache  # noqa: E402
 from edgeai.quantize import ptq  # noqa: E402
 from edgeai.quantize.calibration import CalibrationSource, batches, open_calibration  # noqa: E402
 from edgeai.quantize.compensate import compensate, rounded_codes  # noqa: E402
-from edgeai.quantize.judge import Judge, inside  # noqa: E402
+from edgeai.quantize.judge import Judge, inside, share  # noqa: E402
 from edgeai.quantize.learn import learn  # noqa: E402
+from edgeai.quantize.recipe import Method  # noqa: E402
 from edgeai.quantize.simulate import Program  # noqa: E402
 from edgeai.quantize.tune import best_tuned, grid_of, tune  # noqa: E402
 from edgeai.stages import Recipe, Stages  # noqa: E402
@@ -129,7 +130,6 @@ def test_tuning_brings_a_real_network_nearer_and_adds_no_operator(kit: Path, tmp
     """YOLOv8n-seg per tensor on letterboxed photos; judged on photos that it was not tuned on."""
     from edgeai.evaluate.backends.litert import LiteRtRunner
     from edgeai.images import letterbox, read_image
-    from edgeai.quantize.recipe import Method
 
     stages = Stages(StageCache(tmp_path / "cache"), Silent())
     photos = open_calibration(kit / "coco/calibration/images", limit=12)
@@ -230,7 +230,7 @@ def test_compensated_rounding_errs_less_on_its_inputs_than_nearest() -> None:
 
 
 def test_a_judge_looks_inside_the_photos_alone(made: Made) -> None:
-    """A file that errs in the grey borders alone is as good as one that does not."""
+    """Its figure is that of the rows inside, worked out from what LiteRT gives, and not that of all rows."""
     judge = Judge(made.model, made.contract, made.batch)
     photo = inside(made.batch, made.contract)
     assert photo[0, SIZE // 2].eq(1).all() and photo[0, :8].eq(0).all()
@@ -244,6 +244,42 @@ def test_a_judge_looks_inside_the_photos_alone(made: Made) -> None:
     direct = sqnr([w * share for w in wanted], [f * share for f in found])
     assert -10 * judge.noise(file) / np.log(10) == pytest.approx(direct, abs=0.1)  # as far as the simulation goes
     assert abs(sqnr(wanted, found) - direct) > 0.2
+
+
+def test_places_listed_level_by_level_count_like_those_of_maps(made: Made) -> None:
+    contract = replace(made.contract, spec=replace(made.contract.spec, strides=(8, 16, 32)))
+    photo = torch.zeros(1, SIZE, SIZE)
+    photo[:, :, : SIZE // 2] = 1  # the left half
+    rows = [[1.0] * (side // 2) + [0.0] * (side // 2) for side in (8, 4, 2)]  # strides 8, 16, 32
+    wanted = [value for row in rows for value in row * len(row)]
+    for shape in ((1, 84, 6), (1, 6, 84)):
+        found = share(torch.zeros(shape), photo, contract)
+        assert found.broadcast_to(shape).shape == shape and found.flatten().tolist() == wanted
+    assert share(torch.zeros(1, 8, 8, 3), photo, contract).flatten().tolist() == rows[0] * 8
+    assert share(torch.zeros(1, 10), photo, contract).item() == 1
+
+
+def test_few_photos_are_not_learnt_by_heart(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six calibration images, all of them tuned on: nothing could tell whether compensation helps."""
+    import cv2
+
+    for i in range(6):
+        colours = np.random.default_rng(i).integers(0, 255, (4, 6, 3)).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / f"{i}.png"), cv2.resize(colours, (SIZE, SIZE)))
+    plain = ptq.quantize(made.model, made.ranges, False, "float32", "float32")
+    photos = tuple(sorted(tmp_path.glob("*.png")))
+    method = Method(weights="compensated", scores="left").settled("per-tensor")
+    asked: list[int] = []
+
+    def spy(quantized: bytes, model: bytes, images: torch.Tensor, progress: object) -> bytes:
+        asked.append(len(images))
+        return quantized
+
+    monkeypatch.setattr("edgeai.quantize.compensate.compensate", spy)
+    ptq.tuned(plain, made.model, made.contract, method, photos)
+    assert not asked
+    ptq.tuned(plain, made.model, made.contract, method, photos * 2)
+    assert asked == [9]  # of twelve; the other three judge
 
 
 def test_grids_hold_zero_exactly() -> None:

@@ -150,7 +150,8 @@ def _odd_sibling(graph: Graph, layers: tuple[LayerError, ...]) -> Culprit | None
 
 
 def _amplifies(layer: LayerError, usual: str) -> Culprit:
-    reason = f"it amplifies {layer.gain:.3g} times where {usual}: look at its weights"
+    gain = f"{layer.gain:.0f}" if layer.gain >= 10 else f"{layer.gain:.2g}"
+    reason = f"it amplifies {gain} times where {usual}: look at its weights"
     return Culprit(layer.index, layer.kind, layer.name, reason)
 
 
