@@ -1,5 +1,6 @@
 """Whole sweeps of the bundled network on pictures made on the spot, and evaluation in pieces."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -72,8 +73,7 @@ def test_a_sweep_on_two_workers_survives_kills_and_equals_the_sequential_one(fol
     assert not psutil.wait_procs(orphans, timeout=30)[1]
 
     again = sweep(folder, tmp_path / "two", tmp_path / "resumed", "--workers", "2")
-    _until(lambda: _workers(again.pid), again)
-    _workers(again.pid)[0].kill()
+    _until(lambda: _workers(again.pid), again)[0].kill()
     assert again.wait(timeout=300) == 0, again.stderr.read()
     for name in ("sweep.json", "sweep.md", "sweep.svg"):
         assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "sequential" / name).read_bytes()
@@ -86,15 +86,21 @@ def test_a_sweep_on_two_workers_survives_kills_and_equals_the_sequential_one(fol
 
 def _workers(pid):
     """The processes in which tasks run: those below the command that have a child of their own, a stage."""
-    return [child for child in psutil.Process(pid).children() if child.children()]
+    found = []
+    for child in psutil.Process(pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # ended since it was listed
+            found += [child] if child.children() else []
+    return found
 
 
 def _until(condition, running, seconds=120):
+    """What the condition found. Asking it again may find nothing: a stage can end at any time."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         assert running.poll() is None, running.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    return found
 
 
 def test_evaluation_in_pieces_is_exactly_that_of_one_process(folder):
