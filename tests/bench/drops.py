@@ -3,7 +3,8 @@
     python tests/bench/drops.py [--imgsz 256 320] [--weights auto learned] [--layout raw split concat] [--out FOLDER]
 
 `auto` is the default recipe, `learned` is `weights = "learned"`. One network, one calibration set, one protocol; the
-interval is of the mean drop, all sizes sharing every draw. The evaluated images choose nothing. Writes drops.json and
+interval is of the mean drop, all sizes sharing every draw. "With mirrors" is the mean with the same images mirrored as
+well, a draw taking an image and its mirror image together. The evaluated images choose nothing. Writes drops.json and
 drops.md.
 """
 
@@ -14,8 +15,11 @@ import itertools
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from mirror import mirrored
 
 from edgeai.artifacts import DropInterval, EvalProtocol, Matches, Provenance, to_json
 from edgeai.cache import StageCache, default_root
@@ -37,17 +41,23 @@ LAYOUTS, GRAINS = ("raw", "split", "concat"), ("per-channel", "per-tensor")
 
 
 @dataclass(frozen=True, slots=True)
+class Metric:
+    plain: DropInterval
+    with_mirrors: DropInterval
+    each: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """Drops in AP points: mean over the sizes, then size by size. `seconds`: to the int8 file, per size, less the
-    stages that another row had run; 0.0 where the file was there."""
+    """Drops in AP points: mean over the sizes, that with the mirror images as well, then size by size, the images as
+    they are before their mirror images. `seconds`: to the int8 file, per size, less the stages that another row had
+    run; 0.0 where the file was there."""
 
     layout: str
     granularity: str
     weights: str
-    mask: DropInterval
-    box: DropInterval
-    mask_each: tuple[float, ...]
-    box_each: tuple[float, ...]
+    mask: Metric
+    box: Metric
     seconds: tuple[float, ...]
 
 
@@ -66,20 +76,33 @@ def matches(path: Path, dataset: Dataset, imgsz: int | None = None) -> tuple[Mat
         return match(dataset, detect(runner, dataset, Thresholds()), runner.contract.spec.names, True)
 
 
+def compared(floats: Sequence[tuple[Matches, ...]], ours: Sequence[tuple[Matches, ...]], kind: int) -> Metric:
+    """The drops of boxes (0) or masks (1); the first half of the settings is without mirrors."""
+    pairs = [(before[kind], after[kind]) for before, after in zip(floats, ours, strict=True)]
+    each = tuple(mean_drop_interval([pair], resamples=1).drop for pair in pairs)
+    return Metric(mean_drop_interval(pairs[: len(pairs) // 2]), mean_drop_interval(pairs), each)
+
+
+def _interval(drop: DropInterval) -> str:
+    return f"{drop.drop:.2f} [{drop.low:.2f}, {drop.high:.2f}]"
+
+
 def markdown(found: Drops) -> str:
     sizes = " and ".join(map(str, found.sizes))
     head = (
         f"YOLOv8n-seg, {found.protocol.num_images} images of {found.protocol.dataset}, {found.calibration_images} "
         f"calibration images; AP points lost against fp32, mean of {sizes} px with its 95 % paired-bootstrap interval, "
-        "then size by size.\n"
+        "then with the mirror images of the same photos as well, then size by size, mirrored ones last.\n"
     )
     body = []
     for row in found.rows:
         cells = [row.layout, row.granularity, row.weights]
-        for drop, each in ((row.mask, row.mask_each), (row.box, row.box_each)):
-            cells += [f"{drop.drop:.2f} [{drop.low:.2f}, {drop.high:.2f}]", " / ".join(f"{v:.2f}" for v in each)]
+        for metric in (row.mask, row.box):
+            each = " / ".join(f"{v:.2f}" for v in metric.each)
+            cells += [_interval(metric.plain), _interval(metric.with_mirrors), each]
         body.append((*cells, " / ".join(f"{s:.0f}" if s else "–" for s in row.seconds)))
-    header = ("layout", "granularity", "weights", "mask", "each", "box", "each", "s")
+    metrics = [cell for name in ("mask", "box") for cell in (name, f"{name}, with mirrors", "each")]
+    header = ("layout", "granularity", "weights", *metrics, "s")
     return head + "\n" + markdown_table(header, body)
 
 
@@ -98,28 +121,23 @@ def main() -> None:
     photos = open_calibration(coco / "calibration/images")
     dataset = read_dataset(coco / options.images / "images", coco / options.images / "instances.json")
     stages = Stages(StageCache(default_root()), TerminalListener())
-    floats = {size: matches(model, dataset, size) for size in options.imgsz}
+    options.out.mkdir(parents=True, exist_ok=True)
+    sets = (dataset, mirrored(dataset, options.out / "mirrored"))
+    floats = [matches(model, images, size) for images in sets for size in options.imgsz]
     with open_runner(model, imgsz=options.imgsz[0], threads=2) as runner:
         protocol = evaluate(runner, dataset).protocol
     inputs = provenance("drops", [], [("method", Method().describe()), *sorted(vars(options).items())], CONVERT_TOOLS)
-    options.out.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     for weights, layout, grain in itertools.product(options.weights, options.layout, options.granularity):
-        pairs, seconds = [], []
+        files, seconds = [], []
         for size in options.imgsz:
             recipe = Recipe(grain, layout, size, method=Method(weights=weights))
             begin = time.monotonic()
             path, _, output = stages.quantized(model, recipe, photos)
             seconds.append(0.0 if output.reused else time.monotonic() - begin)
-            pairs.append((floats[size], matches(path, dataset)))
-        (box, box_each), (mask, mask_each) = (
-            (
-                mean_drop_interval([(before[i], after[i]) for before, after in pairs]),
-                tuple(mean_drop_interval([(before[i], after[i])], resamples=1).drop for before, after in pairs),
-            )
-            for i in (0, 1)
-        )
-        rows.append(Row(layout, grain, weights, mask, box, mask_each, box_each, tuple(seconds)))
+            files.append(path)
+        ours = [matches(path, images) for images in sets for path in files]
+        rows.append(Row(layout, grain, weights, compared(floats, ours, 1), compared(floats, ours, 0), tuple(seconds)))
         found = Drops(protocol, tuple(options.imgsz), len(photos.paths), tuple(rows), inputs)
         write_text(options.out / "drops.json", to_json(found))
         write_text(options.out / "drops.md", markdown(found))
