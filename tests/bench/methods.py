@@ -4,9 +4,10 @@
     python tests/bench/methods.py exports
 
 One network, one calibration set, one protocol. SQNR in dB against the float TFLite on the first 24 evaluated images,
-mean of the outputs. "Found": detections of 25 % and more, of those that the fp32 network makes. Drops of AP with their
-95 % paired-bootstrap intervals. The default of --images is what choices are made by; report on others. Writes NAME.json
-and NAME.md, row by row.
+mean of the outputs, whole and inside the photos (letterboxed ones have borders, where nothing is found). "Found":
+detections of 25 % and more, of those that the fp32 network makes. Drops of AP with their 95 % paired-bootstrap
+intervals. The default of --images is what choices are made by; report on others. Writes NAME.json and NAME.md, row by
+row.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from drops import LAYOUTS, matches
 from numpy.typing import NDArray
 
-from edgeai.artifacts import DropInterval, Granularity, Layout, Provenance, to_json
+from edgeai.artifacts import Contract, DropInterval, Granularity, Layout, Provenance, to_json
 from edgeai.board import load_board
 from edgeai.cache import StageCache, default_root
 from edgeai.cli.listener import TerminalListener
@@ -36,10 +38,11 @@ from edgeai.evaluate.postprocess import Thresholds
 from edgeai.files import file_ref, write_text
 from edgeai.footprint.support import support
 from edgeai.graph import load_graph
-from edgeai.images import letterbox, read_image
+from edgeai.images import letterbox, normalised, read_image
 from edgeai.latency.estimate import assess
 from edgeai.provenance import CONVERT_TOOLS, provenance
 from edgeai.quantize.calibration import CalibrationSource, open_calibration
+from edgeai.quantize.judge import inside, share
 from edgeai.quantize.ptq import with_contract
 from edgeai.quantize.recipe import Method
 from edgeai.stages import Recipe, Stages
@@ -81,6 +84,7 @@ class Row:
     name: str
     granularity: Granularity
     sqnr_db: float
+    inside_db: float
     found: float
     mask: DropInterval
     box: DropInterval
@@ -115,17 +119,15 @@ class Bench:
         recipe = Recipe(grain, layout, self.imgsz, method=method)
         path, made, _ = self.stages.quantized(self.model, recipe, self.photos)
         box, mask = (drop_interval(*pair) for pair in zip(self.floats, matches(path, self.dataset), strict=True))
-        noise = [
-            10 * np.log10((w**2).sum() / ((w - f) ** 2).sum())
-            for w, f in zip(self._outputs(self._float(recipe)), self._outputs(path), strict=True)
-        ]
+        whole, inner = self._sqnr(self._float(recipe), path, made.contract)
         epochs = support(load_graph(path), "n6")
         cost = assess(path, load_board(BOARD))
         assert cost.latency is not None
         return Row(
             name=name,
             granularity=grain,
-            sqnr_db=float(np.mean(noise)),
+            sqnr_db=whole,
+            inside_db=inner,
             found=100 * self._sure(path) / self.sure,
             mask=mask,
             box=box,
@@ -148,10 +150,22 @@ class Bench:
         out.write_bytes(with_contract(path.read_bytes(), converted.contract))
         return out
 
+    def _sqnr(self, model: Path, quantized: Path, contract: Contract) -> tuple[float, float]:
+        """Mean over the outputs in dB: whole, and inside the photos."""
+        taken = np.stack([normalised(pixels, contract.mean, contract.std) for pixels in self.pixels])
+        photo = inside(torch.from_numpy(taken), contract)
+        ratios = []
+        for exact, coded in zip(self._outputs(model), self._outputs(quantized), strict=True):
+            counts = share(torch.from_numpy(exact), photo, contract).numpy()
+            size, miss = exact**2, (coded - exact) ** 2
+            ratios.append([size.sum() / miss.sum(), (size * counts).sum() / (miss * counts).sum()])
+        whole, inner = np.mean(10 * np.log10(ratios), axis=0)
+        return float(whole), float(inner)
+
     def _outputs(self, path: Path) -> list[NDArray[np.float64]]:
         with open_runner(path, threads=2) as runner:
             each = [[out.real().astype(np.float64) for out in runner.infer(pixels)] for pixels in self.pixels]
-        return [np.stack(values) for values in zip(*each, strict=True)]
+        return [np.concatenate(values) for values in zip(*each, strict=True)]
 
 
 def planned(what: str, layouts: Sequence[Layout]) -> Iterator[tuple[str, Granularity, Layout, Method]]:
@@ -177,13 +191,13 @@ def markdown(found: Rows, what: str) -> str:
     body = []
     for row in found.rows:
         drops = [f"{d.drop:.2f} [{d.low:.2f}, {d.high:.2f}]" for d in (row.mask, row.box)]
-        quality = [f"{row.sqnr_db:.1f}", f"{row.found:.0f} %", *drops]
+        quality = [f"{row.sqnr_db:.1f}", f"{row.inside_db:.1f}", f"{row.found:.0f} %", *drops]
         if what == "methods":
             body.append((row.name, row.granularity, *quality))
         else:
             counts = (str(row.operators), str(row.software_epochs), str(row.hybrid_epochs))
             body.append((row.name, *quality, *counts, f"{row.latency_ms:.1f}", f"{row.weights_kib:.0f}"))
-    quality_header = ["SQNR dB", "found", "mask", "box"]
+    quality_header = ["SQNR dB", "inside the photos", "found", "mask", "box"]
     header = ["method", "weights", *quality_header]
     if what == "exports":
         header = ["export", *quality_header, "operators", "software epochs", "hybrid", "ms", "weights KiB"]
