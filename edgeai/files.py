@@ -11,6 +11,8 @@ from pathlib import Path
 from edgeai.artifacts import FileRef
 from edgeai.errors import InputError
 
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+
 
 def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()

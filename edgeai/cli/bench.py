@@ -14,6 +14,7 @@ from edgeai.artifacts import BenchResult
 from edgeai.cli.options import PathParam, json_option
 from edgeai.cli.render import emit, facts, kib, shorten, table
 from edgeai.errors import BudgetError, InputError
+from edgeai.files import IMAGE_SUFFIXES
 from edgeai.progress import Progress
 from edgeai.project import Project, load_project
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from edgeai.device.options import BenchListener, BenchOptions, Engine
     from edgeai.evaluate.backends import Kernels
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 IMAGES = 3
 SHOWN_LAYERS = 12
 NAME_WIDTH = 32

@@ -18,7 +18,7 @@ from edgeai.cli.render import facts, shorten, table, width
 from edgeai.errors import InputError
 from edgeai.files import existing_file, file_ref, write_text
 from edgeai.progress import Progress
-from edgeai.project import load_project
+from edgeai.project import Project, load_project
 
 if TYPE_CHECKING:
     from edgeai.evaluate.backends import Kernels, Runner
@@ -100,7 +100,6 @@ def command(
     edgeai evaluate int8.tflite --as-on STM32MP257F-EV1
     """
     from edgeai.evaluate.backends import open_runner
-    from edgeai.evaluate.dataset import read_dataset
     from edgeai.evaluate.postprocess import Thresholds
     from edgeai.sweep.engine import open_engine
     from edgeai.sweep.shards import Opening
@@ -112,11 +111,7 @@ def command(
     thresholds = Thresholds(conf, iou, max_det)
     targets = _targets(models, out)
     count = limit or project.settings.evaluation.limit or None
-    dataset: Dataset | ClassFolders
-    if images is not None and annotations is None and not project.settings.evaluation.annotations:
-        dataset = _class_folders(images, count)
-    else:
-        dataset = read_dataset(*evaluation_set(project, images, annotations), count)
+    dataset = _dataset(project, images, annotations, count)
     results = []
     with open_engine(workers, scheduler) as engine:
         for model, target in zip(models, targets, strict=True):
@@ -196,6 +191,24 @@ def _targets(models: tuple[Path, ...], out: Path | None) -> list[Path | None]:
     if twice:
         raise InputError(f"two models are called {twice}", "evaluate them one at a time with --json")
     return [out / f"{stem}.json" for stem in stems]
+
+
+def _dataset(
+    project: Project, images: Path | None, annotations: Path | None, limit: int | None
+) -> Dataset | ClassFolders:
+    """What to evaluate on: images with annotations, or the folders of a classifier."""
+    from edgeai.evaluate.classify import is_class_folders
+    from edgeai.evaluate.dataset import read_dataset
+
+    if images is not None and annotations is None and not project.settings.evaluation.annotations:
+        return _class_folders(images, limit)
+    try:
+        return read_dataset(*evaluation_set(project, images, annotations), limit)
+    except InputError:
+        # the project's annotations are of its own images, which these need not be
+        if images is None or annotations is not None or not is_class_folders(images):
+            raise
+        return _class_folders(images, limit)
 
 
 def _class_folders(images: Path, limit: int | None) -> ClassFolders:

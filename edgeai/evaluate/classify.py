@@ -11,10 +11,9 @@ import numpy as np
 from edgeai.artifacts import ClassMetric, EvalProtocol, EvalResult, Fact, Metric, Provenance
 from edgeai.errors import InputError
 from edgeai.evaluate.backends.base import Runner, package_version
-from edgeai.files import sha256_bytes, sha256_file
+from edgeai.files import IMAGE_SUFFIXES, sha256_bytes, sha256_file
 from edgeai.images import canvas, read_image
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 DESCRIPTION = "shorter side to the input size, centre crop, bilinear"
 
 
@@ -31,6 +30,13 @@ class ClassFolders:
     name: str
     classes: tuple[str, ...]
     images: tuple[LabelledImage, ...]
+
+
+def is_class_folders(folder: Path) -> bool:
+    """Folders and no images beside them: pictures sorted by class, not those of a COCO file."""
+    entries = list(folder.iterdir()) if folder.is_dir() else []
+    beside = any(entry.suffix.lower() in IMAGE_SUFFIXES for entry in entries)
+    return not beside and any(entry.is_dir() for entry in entries)
 
 
 def read_class_folders(folder: Path, limit: int | None = None) -> ClassFolders:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 from edgeai.artifacts import CalibrationSet, Contract, FileRef, from_json
 from edgeai.errors import InputError
-from edgeai.files import file_ref, sha256_bytes
+from edgeai.files import IMAGE_SUFFIXES, file_ref, sha256_bytes
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 DEFAULT_LIMIT = 128
 HINT = "pass --calibration DIR with 100 or so photos of what the camera will see"
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -12,6 +15,7 @@ from edgeai.artifacts import EvalProtocol, EvalResult, FileRef, Metric, Provenan
 from edgeai.cli.evaluate import command, render
 from edgeai.cli.render import width
 from edgeai.errors import InputError
+from edgeai.models.bundled import bundled_model
 
 NAME = "a_model_with_a_very_long_name_of_many_parts_per_channel_int8.tflite"
 FIGURES = ("box_ap", "box_ap50", "mask_ap", "mask_ap50")
@@ -85,3 +89,23 @@ def test_errors_come_before_the_work(kit: Path, arguments: tuple[str, ...], mess
 def test_images_must_be_named() -> None:
     error = CliRunner().invoke(command, ["a.tflite"]).exception
     assert isinstance(error, InputError) and "--images" in error.message
+
+
+def test_folders_by_class_are_taken_as_such_though_the_project_has_annotations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("set/val/images").mkdir(parents=True)
+    Path("flowers/rose").mkdir(parents=True)
+    for path in ("set/val/images/1.png", "flowers/rose/2.png"):
+        cv2.imwrite(path, np.zeros((32, 32, 3), np.uint8))
+    body = {"images": [{"id": 1, "file_name": "1.png", "width": 32, "height": 32}], "annotations": []}
+    Path("set/val/instances.json").write_text(json.dumps({**body, "categories": [{"id": 1, "name": "rose"}]}))
+    Path("edgeai.toml").write_text(
+        '[evaluation]\nimages = "set/val/images"\nannotations = "set/val/instances.json"\n[model]\nimgsz = 64\n'
+    )
+    model = bundled_model("yolov8n-seg-synthetic")
+    found = CliRunner().invoke(command, [str(model), "--images", "flowers"])
+    assert isinstance(found.exception, InputError) and "is no classifier" in found.exception.message
+    found = CliRunner().invoke(command, [str(model), "--images", "flowers/rose"])
+    assert isinstance(found.exception, InputError) and "1.png" in found.exception.message
