@@ -6,7 +6,7 @@ KIT ?= $(or $(EDGEAI_KIT),../shared/kit)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint results drops methods quantizers bench firmware clean emulated-mp2
+.PHONY: demo test lint results drops chance methods quantizers bench firmware clean emulated-mp2
 
 # Without MODEL the bundled network on pictures made on the spot: no network, no data needed.
 demo: $(STAMP)
@@ -50,12 +50,17 @@ results: $(STAMP)
 	(echo '```'; cat runs/results/all_errors.txt; echo '```') > runs/results/all_errors.md
 	$(BIN)/python docs/splice.py docs/estimators.md errors runs/results/all_errors.md
 
-# What the six int8 files lose at two input sizes (a quarter of an hour; with --weights learned an hour).
+# What the six int8 files lose at two input sizes (half an hour; with --weights learned an hour).
 drops: $(STAMP)
 	$(BIN)/python tests/bench/drops.py --kit $(KIT) --layout raw --out runs/drops/raw
 	$(BIN)/python docs/splice.py docs/accuracy.md drops-raw runs/drops/raw/drops.md
 	$(BIN)/python tests/bench/drops.py --kit $(KIT) --layout split concat --out runs/drops/decoded
 	$(BIN)/python docs/splice.py docs/accuracy.md drops-decoded runs/drops/decoded/drops.md
+
+# What random errors of some sizes lose on the same images (a quarter of an hour).
+chance: $(STAMP)
+	$(BIN)/python tests/bench/chance.py --kit $(KIT) --out runs/chance
+	$(BIN)/python docs/splice.py docs/accuracy.md chance runs/chance/chance.md
 
 # What every choice of a recipe is worth, and what every way to export costs (an hour).
 methods: $(STAMP)

@@ -143,18 +143,20 @@ def tuned(
     from edgeai.quantize.tune import best_tuned, first_images
 
     torch.set_num_threads(2)
+    tunes, compensates, learns = _passes(method)
+    passes = tunes + compensates + learns
     used = images[:MOST_TUNING_IMAGES]
     judging = min(JUDGING_IMAGES, len(used) // 4)
     seen = first_images(len(used), method.images, method.trials)[-1] + method.images
-    if method.weights != "nearest":
+    if compensates:
         seen = max(seen, min(COMPENSATING_IMAGES, len(used) - judging))
-    if method.weights != "learned":  # which takes them all
+    if not learns:  # which takes them all
         used = used[:seen] + used[seen:][-judging:]
     pictures = torch.from_numpy(np.concatenate(list(batches(used, contract))))
     unseen = pictures[seen:][-judging:]
     judge = Judge(model, contract, unseen if len(unseen) else pictures)
     result, chosen = quantized, ""
-    if "tuned" in (method.ranges, method.biases):
+    if tunes:
         result, chosen = best_tuned(
             quantized,
             model,
@@ -164,18 +166,28 @@ def tuned(
             method.trials,
             ranges=method.ranges == "tuned",
             biases=method.biases == "tuned",
-            progress=progress,
+            progress=_part(progress, 0, passes),
         )
     # learning starts from it, too; judged by the images that it learnt by heart, it would always win
-    if method.weights != "nearest" and len(unseen):
-        made = compensate(result, model, pictures[:seen], progress)
+    if compensates and len(unseen):
+        made = compensate(result, model, pictures[:seen], _part(progress, tunes, passes))
         if judge.noise(made) < judge.noise(result):
             result, chosen = made, ", ".join(filter(None, (chosen, "weights compensated")))
-    if method.weights == "learned":
-        result = learn(result, model, pictures, method.steps, progress)
+    if learns:
+        result = learn(result, model, pictures, method.steps, _part(progress, passes - 1, passes))
     if method.scores == "matched":
         result = match_scores(result, model, contract, pictures)
     return result, chosen
+
+
+def _passes(method: Method) -> tuple[bool, bool, bool]:
+    """Whether `method` tunes ranges or biases, compensates weights, learns weights."""
+    return "tuned" in (method.ranges, method.biases), method.weights != "nearest", method.weights == "learned"
+
+
+def _part(progress: Callable[[int, int], object], number: int, passes: int) -> Callable[[int, int], object]:
+    """The progress of pass `number`, from 0, told as percent of all of them."""
+    return lambda done, total: progress(100 * (number * total + done) // (passes * total), 100)
 
 
 def write_quantized(

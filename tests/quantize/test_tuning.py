@@ -259,15 +259,33 @@ def test_places_listed_level_by_level_count_like_those_of_maps(made: Made) -> No
     assert share(torch.zeros(1, 10), photo, contract).item() == 1
 
 
-def test_few_photos_are_not_learnt_by_heart(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six calibration images, all of them tuned on: nothing could tell whether compensation helps."""
+def coloured(folder: Path, count: int) -> tuple[Path, ...]:
+    """Pictures of coloured patches."""
     import cv2
 
-    for i in range(6):
+    paths = tuple(folder / f"{i}.png" for i in range(count))
+    for i, path in enumerate(paths):
         colours = np.random.default_rng(i).integers(0, 255, (4, 6, 3)).astype(np.uint8)
-        cv2.imwrite(str(tmp_path / f"{i}.png"), cv2.resize(colours, (SIZE, SIZE)))
+        cv2.imwrite(str(path), cv2.resize(colours, (SIZE, SIZE)))
+    return paths
+
+
+@pytest.mark.parametrize("count", [2, 12])  # two photos are too few to compensate by
+def test_progress_goes_from_nothing_to_all_once(made: Made, tmp_path: Path, count: int) -> None:
     plain = ptq.quantize(made.model, made.ranges, False, "float32", "float32")
-    photos = tuple(sorted(tmp_path.glob("*.png")))
+    method = Method(weights="learned", steps=6, scores="left").settled("per-tensor")
+    told: list[tuple[int, int]] = []
+    photos = coloured(tmp_path, count)
+    ptq.tuned(plain, made.model, made.contract, method, photos, lambda done, total: told.append((done, total)))
+    done = [100 * part // total for part, total in told]
+    assert done == sorted(done) and done[0] < 10 and done[-1] == 100
+    assert all(any(lower < part <= lower + 34 for part in done) for lower in ((0, 33, 66) if count > 2 else (0, 66)))
+
+
+def test_few_photos_are_not_learnt_by_heart(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six calibration images, all of them tuned on: nothing could tell whether compensation helps."""
+    plain = ptq.quantize(made.model, made.ranges, False, "float32", "float32")
+    photos = coloured(tmp_path, 6)
     method = Method(weights="compensated", scores="left").settled("per-tensor")
     asked: list[int] = []
 
