@@ -90,7 +90,7 @@ def test_a_session_that_died_is_taken_over(left: str) -> None:
         console._send(left.encode() + b"\n")
         board.plug(Habits())
         with opened(board) as again:
-            again.login(seconds=20)
+            again.login()
             assert again.run("echo here").output == "here"
 
 
@@ -176,7 +176,7 @@ def test_cable_pulled_and_next_run_works(after: int, payload: Path, tmp_path: Pa
         assert caught.value.hint
         board.plug(Habits())
         with opened(board) as console:
-            console.login(seconds=20)
+            console.login()
             console.push(payload, target)
             assert Path(target).read_bytes() == payload.read_bytes()
             # what had arrived was not sent again
@@ -191,5 +191,5 @@ def test_cable_pulled_while_a_program_runs() -> None:
             console.run("seq 1 100; sleep 20")
         board.plug(Habits())
         with opened(board) as console:
-            console.login(seconds=20)
+            console.login()
             assert console.run("echo next").output == "next"

@@ -100,7 +100,7 @@ def test_cable_pulled_at_three_points_and_the_next_run_works(running: EmulatedLi
                 line.habits = Habits(cut_to_host=line._received + 30)
             elif pulled == "in the transfer":
                 line.habits = Habits(cut_to_board=line.sent + 40_000)
-            console.login(seconds=30)
+            console.login()
             folder = console.folder("cable")
             if pulled == "in the output":
                 line.habits = Habits(cut_to_host=line._received + 1500)
@@ -120,7 +120,7 @@ def test_cable_pulled_at_three_points_and_the_next_run_works(running: EmulatedLi
 
 def test_pulled_plug(emulator: None) -> None:
     with EmulatedLinux() as machine, Console(open_transport(Address(machine.port))) as console:
-        console.login(seconds=30)
+        console.login()
         assert console.run("uname -m").output == "aarch64"
         assert console.run("grep -c 0xd04 /proc/cpuinfo").output == "1"  # a Cortex-A35
         machine.kill()
