@@ -33,10 +33,15 @@ class ClassFolders:
 
 
 def is_class_folders(folder: Path) -> bool:
-    """Folders and no images beside them: pictures sorted by class, not those of a COCO file."""
+    """At least two folders of images and no images beside them: sorted by class, not the images of a COCO file. One
+    such folder is more likely the `images/` of a set whose own folder was named."""
     entries = list(folder.iterdir()) if folder.is_dir() else []
-    beside = any(entry.suffix.lower() in IMAGE_SUFFIXES for entry in entries)
-    return not beside and any(entry.is_dir() for entry in entries)
+    classes = [entry for entry in entries if entry.is_dir() and any(map(_is_image, entry.iterdir()))]
+    return len(classes) > 1 and not any(map(_is_image, entries))
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def read_class_folders(folder: Path, limit: int | None = None) -> ClassFolders:
@@ -51,7 +56,7 @@ def read_class_folders(folder: Path, limit: int | None = None) -> ClassFolders:
         LabelledImage(path, label)
         for label in classes
         for path in sorted((folder / label).iterdir())
-        if path.suffix.lower() in IMAGE_SUFFIXES
+        if _is_image(path)
     )
     if not images:
         raise InputError(f"{folder} has no folders of images", "pass a folder with one folder of images per class")

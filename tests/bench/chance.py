@@ -29,7 +29,7 @@ from edgeai.cli.render import markdown_table
 from edgeai.evaluate.backends import open_runner
 from edgeai.evaluate.bootstrap import mean_drop_interval
 from edgeai.evaluate.dataset import read_dataset
-from edgeai.files import write_text
+from edgeai.files import file_ref, write_text
 from edgeai.graph.tflite import read_tflite
 from edgeai.images import letterbox, read_image
 from edgeai.provenance import CONVERT_TOOLS, provenance
@@ -41,7 +41,7 @@ from edgeai.stages import Recipe, Stages
 
 KIT = Path(os.environ.get("EDGEAI_KIT", Path(__file__).resolve().parents[3] / "shared" / "kit"))
 SQNR_IMAGES = 24
-SEARCH = 4  # secant steps on the logarithm of the noise; SQNR falls by 20 dB where the noise grows tenfold
+SEARCH = 4  # corrections of the noise; SQNR falls by 20 dB where it grows tenfold
 START = 0.01
 
 Outputs = list[NDArray[np.float32]]
@@ -49,9 +49,11 @@ Outputs = list[NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """AP points lost at one SQNR, a value a draw: on the images, and with their mirror images as well."""
+    """AP points lost at one SQNR, a value a draw: on the images, and with their mirror images as well. `reached_db`:
+    the SQNR that every draw came to, size by size."""
 
     sqnr_db: float
+    reached_db: tuple[tuple[float, ...], ...]
     mask: tuple[float, ...]
     mask_with_mirrors: tuple[float, ...]
     box: tuple[float, ...]
@@ -75,13 +77,14 @@ class Network:
         self.pixels = [letterbox(read_image(photo), contract.imgsz)[0] for photo in photos]
         self.exact = self._outputs(self._written("exact", self.data))
 
-    def disturbed(self, sqnr: float, seed: int) -> Path:
-        """A file whose outputs are `sqnr` dB above their error."""
+    def disturbed(self, sqnr: float, seed: int) -> tuple[Path, float]:
+        """A file whose outputs are `sqnr` dB above their error, and how far they are."""
         level = START
         for _ in range(SEARCH):
             path = self._written(f"{sqnr:g}_{seed}", noisy(self.data, level, seed))
-            level *= 10 ** ((self.sqnr(path) - sqnr) / 20)
-        return path
+            reached = self.sqnr(path)
+            level *= 10 ** ((reached - sqnr) / 20)
+        return path, reached
 
     def sqnr(self, path: Path) -> float:
         """Mean over the outputs, dB."""
@@ -149,12 +152,13 @@ def main() -> None:
         _, path, made = stages.float_tflite(model, Recipe("per-channel", "raw", size), photos)
         networks.append(Network(path, made.contract, photos.paths[:SQNR_IMAGES], options.out))
     floats = [matches(model, images, size) for images in sets for size in options.imgsz]
-    inputs = provenance("chance", [], sorted(vars(options).items()), CONVERT_TOOLS)
+    inputs = provenance("chance", [file_ref(model), dataset.annotations], sorted(vars(options).items()), CONVERT_TOOLS)
     rows: list[Row] = []
     for sqnr in options.sqnr:
-        draws = []
+        draws, every = [], []
         for seed in range(options.draws):
-            files = [network.disturbed(sqnr, seed) for network in networks]
+            files, reached = zip(*(network.disturbed(sqnr, seed) for network in networks), strict=True)
+            every.append(reached)
             found = [matches(path, images) for images in sets for path in files]
             each = [
                 [mean_drop_interval([(before[kind], after[kind])], resamples=1).drop for kind in (1, 0)]
@@ -162,7 +166,7 @@ def main() -> None:
             ]
             draws.append([*np.mean(each[: len(files)], axis=0), *np.mean(each, axis=0)])
         mask, box, mask_mirrors, box_mirrors = (tuple(map(float, column)) for column in zip(*draws, strict=True))
-        rows.append(Row(sqnr, mask, mask_mirrors, box, box_mirrors))
+        rows.append(Row(sqnr, tuple(every), mask, mask_mirrors, box, box_mirrors))
         result = Chance(dataset.name, len(dataset.images), tuple(options.imgsz), tuple(rows), inputs)
         write_text(options.out / "chance.json", to_json(result))
         write_text(options.out / "chance.md", markdown(result))

@@ -23,7 +23,7 @@ def mirrored(dataset: Dataset, folder: Path) -> Dataset:
     """The mirror images of `dataset`, written as PNG into `folder`. The digests stay those of the original, which says
     all of it, so that one bootstrap can draw an image and its mirror image together."""
     folder.mkdir(parents=True, exist_ok=True)
-    images = tuple(replace(image, path=folder / f"{image.path.stem}.png") for image in dataset.images)
+    images = tuple(replace(image, path=folder / f"{image.id}.png") for image in dataset.images)
     for image, source in zip(images, dataset.images, strict=True):
         cv2.imwrite(str(image.path), cv2.cvtColor(read_image(source.path), cv2.COLOR_RGB2BGR)[:, ::-1])
     widths = {image.id: image.width for image in images}

@@ -97,7 +97,8 @@ def test_folders_by_class_are_taken_as_such_though_the_project_has_annotations(
     monkeypatch.chdir(tmp_path)
     Path("set/val/images").mkdir(parents=True)
     Path("flowers/rose").mkdir(parents=True)
-    for path in ("set/val/images/1.png", "flowers/rose/2.png"):
+    Path("flowers/daisy").mkdir()
+    for path in ("set/val/images/1.png", "flowers/rose/2.png", "flowers/daisy/3.png"):
         cv2.imwrite(path, np.zeros((32, 32, 3), np.uint8))
     body = {"images": [{"id": 1, "file_name": "1.png", "width": 32, "height": 32}], "annotations": []}
     Path("set/val/instances.json").write_text(json.dumps({**body, "categories": [{"id": 1, "name": "rose"}]}))
@@ -107,5 +108,7 @@ def test_folders_by_class_are_taken_as_such_though_the_project_has_annotations(
     model = bundled_model("yolov8n-seg-synthetic")
     found = CliRunner().invoke(command, [str(model), "--images", "flowers"])
     assert isinstance(found.exception, InputError) and "is no classifier" in found.exception.message
-    found = CliRunner().invoke(command, [str(model), "--images", "flowers/rose"])
-    assert isinstance(found.exception, InputError) and "1.png" in found.exception.message
+    # images of no class, and the folder above a set's images: neither is a classifier's
+    for folder in ("flowers/rose", "set/val"):
+        found = CliRunner().invoke(command, [str(model), "--images", folder])
+        assert isinstance(found.exception, InputError) and "1.png" in found.exception.message
