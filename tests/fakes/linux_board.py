@@ -55,6 +55,7 @@ class Cable:
         self._random = random.Random(seed)
         self._board, self._line = board, -1
         self._ends: list[int] = []
+        self._plugging = threading.RLock()  # the host sees a pulled cable before this end is done with pulling it
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._carry, daemon=True)
 
@@ -73,19 +74,21 @@ class Cable:
 
     def plug(self, habits: Habits) -> None:
         """Connect the cable, to a port of a new name."""
-        self.unplug()
-        self.habits, self.sent, self._received = habits, 0, 0
-        line, far = os.openpty()
-        tty.setraw(far)
-        self.port = os.ttyname(far)
-        self._ends = [line, far]
-        self._line = line
+        with self._plugging:
+            self.unplug()
+            self.habits, self.sent, self._received = habits, 0, 0
+            line, far = os.openpty()
+            tty.setraw(far)
+            self.port = os.ttyname(far)
+            self._ends = [line, far]
+            self._line = line
 
     def unplug(self) -> None:
         """Pull the cable: the port vanishes, the board goes on."""
-        self._line = -1
-        while self._ends:
-            os.close(self._ends.pop())
+        with self._plugging:
+            self._line = -1
+            while self._ends:
+                os.close(self._ends.pop())
 
     def _carry(self) -> None:
         while not self._stop.is_set():
