@@ -166,6 +166,7 @@ def tuned(
             method.trials,
             ranges=method.ranges == "tuned",
             biases=method.biases == "tuned",
+            follow=method.silu_ends == "tried",
             progress=_part(progress, 0, passes),
         )
     # learning starts from it, too; judged by the images that it learnt by heart, it would always win

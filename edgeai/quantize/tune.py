@@ -17,6 +17,7 @@ Nothing is added to the graph: scales, zero points and biases change.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ from edgeai.quantize.simulate import INT8_HIGH, INT8_LOW, Grid, Node, Program, V
 LOOK_AHEAD = 8  # operators: the SiLU, what it feeds, and that one's SiLU
 LOW_ENDS = (-3.2, -4.2, -6.3, -8.5)  # of a SiLU's input, besides the calibrated one
 HIGH_ENDS = (1.0, 0.9, 1.1, 0.8)  # of the calibrated high end
+SILU_LEAST = -0.27847  # the least value of x * sigmoid(x), at x = -1.2785
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +51,19 @@ def tune(
     *,
     ranges: bool = True,
     biases: bool = True,
+    follow: bool = False,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> bytes:
     """`quantized` with tuned `ranges` and corrected `biases`, each where asked for; `model` is the float TFLite that it
-    was made from.
+    was made from. With `follow` the output of a SiLU ends where its tuned input does, if nothing but weighted operators
+    reads it.
 
     `images` [N,S,S,3] as the network takes them. Deterministic. Raises NotSimulatedError for operators that cannot be
     simulated, ToolError where the two files do not belong together.
     """
     ours, theirs = Program(quantized), Program(model)
     with torch.inference_mode():
-        _Walk(ours, theirs, images, ranges, biases).run(progress)
+        _Walk(ours, theirs, images, ranges, biases, follow).run(progress)
     return patched(quantized, ours)
 
 
@@ -73,22 +77,25 @@ def best_tuned(
     *,
     ranges: bool = True,
     biases: bool = False,
+    follow: bool = False,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> tuple[bytes, str]:
     """The best of `quantized` itself and of `trials` calls of `tune`, each on `per_trial` images of its own; fewer
-    where there are not as many `images`. `judge` decides. The second value says which it is.
+    where there are not as many `images`. With `follow` each is made without and with it. `judge` decides. The second
+    value says which it is.
     """
     starts = first_images(len(images), per_trial, trials)
+    kinds = [(start, follows) for start in starts for follows in [False, True][: 1 + (follow and ranges)]]
     best = (judge.noise(quantized), quantized, "untuned")
-    for number, start in enumerate(starts):
+    for number, (start, follows) in enumerate(kinds):
 
         def tell(done: int, total: int, before: int = number) -> None:
-            progress(before * total + done, len(starts) * total)
+            progress(before * total + done, len(kinds) * total)
 
         part = images[start : start + per_trial]
-        made = tune(quantized, model, part, ranges=ranges, biases=biases, progress=tell)
+        made = tune(quantized, model, part, ranges=ranges, biases=biases, follow=follows, progress=tell)
         what = " and ".join(["ranges"] * ranges + ["biases"] * biases)
-        name = f"{what} from images {start + 1} to {start + len(part)}"
+        name = f"{what} from images {start + 1} to {start + len(part)}" + ", SiLUs ending with their inputs" * follows
         best = min(best, (judge.noise(made), made, name), key=lambda entry: entry[0])
     return best[1], best[2]
 
@@ -116,11 +123,14 @@ def paired(ours: Program, theirs: Program) -> list[_Step]:
 class _Walk:
     """The float and the int8 program side by side, operator by operator, over one batch."""
 
-    def __init__(self, ours: Program, theirs: Program, images: Tensor, ranges: bool, biases: bool) -> None:
+    def __init__(
+        self, ours: Program, theirs: Program, images: Tensor, ranges: bool, biases: bool, follow: bool = False
+    ) -> None:
         self.ours, self.theirs, self.biases = ours, theirs, biases
         self.steps = paired(ours, theirs)
         self.real, self.coded = theirs.start(images), ours.start(images)
         self.tuned = _silu_inputs(ours) if ranges else frozenset()
+        self.followers = _followers(ours, self.tuned) if follow else {}
 
     def run(self, progress: Callable[[int, int], object]) -> None:
         place = 0
@@ -151,19 +161,24 @@ class _Walk:
         return [outputs[0] - error]
 
     def _choose(self, number: int, value: Tensor) -> None:
-        """Give the output of this operator, a SiLU's input, the grid of least error further on."""
+        """Give the output of this operator, a SiLU's input, the grid of least error further on; with it the SiLU's
+        output, where that follows."""
         index = self.steps[number].ours.outputs[0]
         ahead = self.steps[number + 1 : number + 1 + LOOK_AHEAD]
         real = dict(self.real)
         for step in ahead:
             if step.theirs is not None:
                 real.update(zip(step.theirs.outputs, self.theirs.compute(step.theirs, real), strict=True))
-        best = (float("inf"), self.ours.grids[index])
-        for grid in _candidates(self.ours.grids[index]):
-            coded = {**self.coded, index: grid.rounded(value)}
-            error = self._error_ahead(ahead, coded, real)
-            best = min(best, (error, grid), key=lambda entry: entry[0])
-        self.ours.grids[index] = best[1]
+        before = self.ours.grids
+        follower = self.followers.get(index)
+        best = (float("inf"), before)
+        for grid in _candidates(before[index]):
+            self.ours.grids = {**before, index: grid}
+            if follower is not None:
+                self.ours.grids[follower] = silu_grid(grid, before[follower])
+            error = self._error_ahead(ahead, {**self.coded, index: grid.rounded(value)}, real)
+            best = min(best, (error, self.ours.grids), key=lambda entry: entry[0])
+        self.ours.grids = best[1]
 
     def _error_ahead(self, ahead: Sequence[_Step], coded: Values, real: Values) -> float:
         """Relative squared error of what `ahead` leaves behind, means corrected on the way where biases will be."""
@@ -200,6 +215,21 @@ def _silu_inputs(program: Program) -> frozenset[int]:
         if node.kind in LAYOUTS and kinds == ["LOGISTIC", "MUL"] and index in program.grids:
             found.append(index)
     return frozenset(found)
+
+
+def _followers(program: Program, inputs: frozenset[int]) -> dict[int, int]:
+    """The outputs of the SiLUs of these `inputs`, by input, where each may have a grid of its own: only weighted
+    operators read it."""
+    products = {index: n.outputs[0] for n in program.nodes if n.kind == "MUL" for index in n.inputs if index in inputs}
+    shared = {i for node in program.nodes if node.kind not in LAYOUTS for i in node.inputs} | {*program.outputs}
+    return {index: out for index, out in products.items() if out not in shared}
+
+
+def silu_grid(entry: Grid, calibrated: Grid) -> Grid:
+    """The grid of a SiLU's output that holds what its input's grid `entry` lets through, within that `calibrated`."""
+    high = entry.scale * (INT8_HIGH - entry.zero_point)
+    low, most = (calibrated.scale * (code - calibrated.zero_point) for code in (INT8_LOW, INT8_HIGH))
+    return grid_of(max(low, SILU_LEAST), min(most, high / (1.0 + math.exp(-high))))
 
 
 def _candidates(calibrated: Grid) -> list[Grid]:

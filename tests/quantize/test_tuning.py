@@ -175,6 +175,29 @@ def test_the_same_inputs_give_the_same_bytes(made: Made) -> None:
     assert kinds(rounded) == kinds(tuned) == kinds(plain)
 
 
+def test_a_silu_ends_where_its_input_does_if_only_weighted_operators_read_it(made: Made) -> None:
+    plain = ptq.quantize(made.model, made.ranges, True, "float32", "float32")
+    program, followed = Program(plain), Program(tune(plain, made.model, made.batch, biases=False, follow=True))
+    entries = {node.inputs[0]: node for node in program.nodes if node.kind == "LOGISTIC"}
+    moved = 0
+    for node in followed.nodes:
+        if node.kind != "MUL" or not entries.keys() & set(node.inputs):
+            continue
+        end, out = (followed.grids[i] for i in (node.inputs[0], node.outputs[0]))
+        readers = {n.kind for n in followed.nodes if node.outputs[0] in n.inputs}
+        before = program.grids[node.outputs[0]]
+        if readers != {"CONV_2D"} or node.outputs[0] in followed.outputs:
+            assert out == before
+            continue
+        x = torch.arange(-128, 128) - end.zero_point
+        most = float(torch.nn.functional.silu(x * end.scale).max())
+        reach = out.scale * (127 - out.zero_point)
+        assert reach <= max(most, 0.0) + out.scale  # a step more, for a zero that is exact
+        assert reach <= before.scale * (127 - before.zero_point) + before.scale
+        moved += out != before
+    assert moved
+
+
 def test_learning_changes_codes_by_a_step_or_two_and_nothing_else(made: Made) -> None:
     tuned = tune(ptq.quantize(made.model, made.ranges, True, "float32", "float32"), made.model, made.batch)
     images = torch.from_numpy(np.concatenate(made.calibration))
