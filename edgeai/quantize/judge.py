@@ -23,24 +23,27 @@ class Judge:
     """Measures int8 files made from one float TFLite on `images` [N,S,S,3], as the network takes them."""
 
     def __init__(self, model: bytes, contract: Contract, images: Tensor) -> None:
-        self._images = images
+        self._batches = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
         with torch.inference_mode():
-            self._wanted = [torch.cat(parts) for parts in zip(*self._outputs(Program(model)), strict=True)]
-        self._shares = [share(out, inside(images, contract), contract) for out in self._wanted]
+            program = Program(model)
+            self._wanted = [program(batch) for batch in self._batches]
+        self._shares = [
+            [share(out, inside(batch, contract), contract) for out in wanted]
+            for batch, wanted in zip(self._batches, self._wanted, strict=True)
+        ]
 
     def noise(self, quantized: bytes) -> float:
         """Mean over the outputs of the logarithm of their relative squared error inside the photos."""
-        with torch.inference_mode():
-            found = [torch.cat(parts) for parts in zip(*self._outputs(Program(quantized)), strict=True)]
-        errors = []
-        for coded, exact, counts in zip(found, self._wanted, self._shares, strict=True):
-            miss, size = (float((x**2 * counts).sum()) for x in (coded - exact, exact))
-            errors.append(math.log(miss / (size + 1e-12) + 1e-12))
+        program = Program(quantized)
+        misses, sizes = ([0.0] * len(self._wanted[0]) for _ in range(2))
+        for batch, wanted, shares in zip(self._batches, self._wanted, self._shares, strict=True):
+            with torch.inference_mode():
+                found = program(batch)
+            for number, (coded, exact, counts) in enumerate(zip(found, wanted, shares, strict=True)):
+                misses[number] += float(((coded - exact) ** 2 * counts).sum())
+                sizes[number] += float((exact**2 * counts).sum())
+        errors = [math.log(miss / (size + 1e-12) + 1e-12) for miss, size in zip(misses, sizes, strict=True)]
         return sum(errors) / len(errors)
-
-    def _outputs(self, program: Program) -> list[list[Tensor]]:
-        """By batches, then outputs."""
-        return [program(self._images[i : i + BATCH]) for i in range(0, len(self._images), BATCH)]
 
 
 def inside(images: Tensor, contract: Contract) -> Tensor:

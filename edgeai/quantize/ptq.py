@@ -20,8 +20,8 @@ InputType = Literal["int8", "uint8", "float32"]
 OutputType = Literal["int8", "float32"]
 CONTRACT_NAME = "edgeai.contract"
 MOST_TUNING_IMAGES = 128  # all of them are in memory at once
-COMPENSATING_IMAGES = 64  # the first ones
-JUDGING_IMAGES = 24  # the last ones, that nothing else saw; of fewer than 96 images a quarter
+COMPENSATING_IMAGES = 64  # the first ones, at most three quarters
+JUDGING_IMAGES = 64  # the last ones, of what nothing else saw; 24 took two tunings half a decibel apart for equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +146,13 @@ def tuned(
     tunes, compensates, learns = _passes(method)
     passes = tunes + compensates + learns
     used = images[:MOST_TUNING_IMAGES]
-    judging = min(JUDGING_IMAGES, len(used) // 4)
     seen = first_images(len(used), method.images, method.trials)[-1] + method.images
     if compensates:
-        seen = max(seen, min(COMPENSATING_IMAGES, len(used) - judging))
+        seen = max(seen, min(COMPENSATING_IMAGES, len(used) - len(used) // 4))
     if not learns:  # which takes them all
-        used = used[:seen] + used[seen:][-judging:]
+        used = used[:seen] + used[seen:][-JUDGING_IMAGES:]
     pictures = torch.from_numpy(np.concatenate(list(batches(used, contract))))
-    unseen = pictures[seen:][-judging:]
+    unseen = pictures[seen:][-JUDGING_IMAGES:]
     judge = Judge(model, contract, unseen if len(unseen) else pictures)
     result, chosen = quantized, ""
     if tunes:
