@@ -6,7 +6,8 @@ inputs changes least (Frantar et al., Optimal Brain Compression, 2022; GPTQ, 202
 covariance of the inputs: a change of the mean is taken back by the bias.
 
 It takes many places: with fewer than a matrix has columns, the deep layers learn their few images by heart. So the
-covariances of all layers are gathered in one pass of the int8 network over the images.
+covariances of all layers are gathered in one pass of the int8 network over the images. Tuned ranges hardly change them:
+what one pass finds serves every tuning of the file.
 
 Worth it where one scale serves a whole tensor. Per channel, the rounding of the activations is what is left.
 """
@@ -29,27 +30,45 @@ BLOCK = 128
 PLACES = 512  # of an image
 
 
-def compensate(
+@dataclass(frozen=True, slots=True)
+class Compensation:
+    """Weights, by tensor, and what is added to biases."""
+
+    weights: Values
+    shifts: Values
+
+
+def compensation(
     quantized: bytes,
     model: bytes,
     images: Tensor,
     progress: Callable[[int, int], object] = lambda done, total: None,
-) -> bytes:
-    """`quantized` with the weights of its convolutions and matrix products rounded anew; `model` is the float TFLite
-    that it was made from.
+) -> Compensation:
+    """The weights of the convolutions and matrix products of `quantized` rounded anew; `model` is the float TFLite that
+    it was made from.
 
     `images` [N,S,S,3] as the network takes them. Scales stay; grouped convolutions stay as they are. Deterministic for
     one number of threads. Raises NotSimulatedError for operators that cannot be simulated, ToolError where the two
     files do not belong together.
     """
     ours, theirs = Program(quantized), Program(model)
+    found = Compensation({}, {})
     with torch.inference_mode():
         known = _inputs(ours, images, progress)
         for step in paired(ours, theirs):
             read = _read(step.ours, ours)
             if step.theirs is not None and read in known:
-                _round(ours, step.ours, theirs.constants[step.theirs.inputs[1]], known[read])
-    return patched(quantized, ours)
+                _round(ours, step.ours, theirs.constants[step.theirs.inputs[1]], known[read], found)
+    return found
+
+
+def compensated(quantized: bytes, found: Compensation) -> bytes:
+    """`quantized`, the file that `found` was made for or a tuned one, with those weights."""
+    program = Program(quantized)
+    program.constants.update(found.weights)
+    for bias, shift in found.shifts.items():
+        program.constants[bias] = program.constants[bias] + shift
+    return patched(quantized, program)
 
 
 def rounded_codes(weights: Tensor, scale: Tensor, covariance: Tensor) -> Tensor:
@@ -158,7 +177,7 @@ def _rows(node: Node, program: Program, values: Values) -> Tensor | None:
     return rows[:: -(-len(rows) // PLACES)]
 
 
-def _round(program: Program, node: Node, exact: Tensor, known: _Moments) -> None:
+def _round(program: Program, node: Node, exact: Tensor, known: _Moments, found: Compensation) -> None:
     """Round the weights of one operator for its inputs; its bias takes back what that does to their mean."""
     weights, bias = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else -1
     scale = program.weight_scales[weights].reshape(-1, 1)
@@ -166,12 +185,11 @@ def _round(program: Program, node: Node, exact: Tensor, known: _Moments) -> None
     codes = rounded_codes(_matrix(exact), scale, known.covariance)
     real = codes * scale
     if bias >= 0:
-        shift = (real - _matrix(program.constants[weights])) @ known.mean
-        program.constants[bias] = program.constants[bias] - shift
+        found.shifts[bias] = (_matrix(program.constants[weights]) - real) @ known.mean
     if exact.dim() == 4:
         out, height, width, depth = exact.shape
         real = real.reshape(out, depth, height, width).permute(0, 2, 3, 1).contiguous()
-    program.constants[weights] = real
+    found.weights[weights] = real
 
 
 def _matrix(weights: Tensor) -> Tensor:

@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from edgeai import worker
 from edgeai.artifacts import Contract, Ranges, to_json
 from edgeai.errors import InputError, NotSimulatedError, ToolError
 from edgeai.quantize.recipe import Method
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from edgeai.quantize.tune import Trial
 
 InputType = Literal["int8", "uint8", "float32"]
 OutputType = Literal["int8", "float32"]
@@ -136,48 +141,60 @@ def tuned(
     import torch
 
     from edgeai.quantize.calibration import batches
-    from edgeai.quantize.compensate import compensate
+    from edgeai.quantize.compensate import compensated, compensation
     from edgeai.quantize.judge import Judge
     from edgeai.quantize.learn import learn
     from edgeai.quantize.scores import match_scores
-    from edgeai.quantize.tune import best_tuned, first_images
+    from edgeai.quantize.tune import planned
 
     torch.set_num_threads(2)
     tunes, compensates, learns = _passes(method)
     passes = tunes + compensates + learns
     used = images[:MOST_TUNING_IMAGES]
-    seen = first_images(len(used), method.images, method.trials)[-1] + method.images
+    trials = planned(len(used), method.images, method.trials) if tunes else []
+    seen = max((trial.stop for trial in trials), default=0)
     if compensates:
         seen = max(seen, min(COMPENSATING_IMAGES, len(used) - len(used) // 4))
     if not learns:  # which takes them all
         used = used[:seen] + used[seen:][-JUDGING_IMAGES:]
     pictures = torch.from_numpy(np.concatenate(list(batches(used, contract))))
     unseen = pictures[seen:][-JUDGING_IMAGES:]
-    judge = Judge(model, contract, unseen if len(unseen) else pictures)
-    result, chosen = quantized, ""
-    if tunes:
-        result, chosen = best_tuned(
-            quantized,
-            model,
-            pictures,
-            judge,
-            method.images,
-            method.trials,
-            ranges=method.ranges == "tuned",
-            biases=method.biases == "tuned",
-            follow=method.silu_ends == "tried",
-            progress=_part(progress, 0, passes),
-        )
+    files = _tunings(quantized, model, pictures, method, trials, _part(progress, 0, passes))
     # learning starts from it, too; judged by the images that it learnt by heart, it would always win
     if compensates and len(unseen):
-        made = compensate(result, model, pictures[:seen], _part(progress, tunes, passes))
-        if judge.noise(made) < judge.noise(result):
-            result, chosen = made, ", ".join(filter(None, (chosen, "weights compensated")))
+        found = compensation(quantized, model, pictures[:seen], _part(progress, tunes, passes))
+        files |= {", ".join(filter(None, (n, "weights compensated"))): compensated(f, found) for n, f in files.items()}
+    if len(files) > 1:
+        judge = Judge(model, contract, unseen if len(unseen) else pictures)
+        files = dict([min(files.items(), key=lambda entry: judge.noise(entry[1]))])
+    (chosen, result), = files.items()
     if learns:
         result = learn(result, model, pictures, method.steps, _part(progress, passes - 1, passes))
     if method.scores == "matched":
         result = match_scores(result, model, contract, pictures)
     return result, chosen
+
+
+def _tunings(
+    quantized: bytes,
+    model: bytes,
+    pictures: Tensor,
+    method: Method,
+    trials: list[Trial],
+    progress: Callable[[int, int], object],
+) -> dict[str, bytes]:
+    """`quantized` itself and what every trial makes of it, by name."""
+    from edgeai.quantize.tune import tune
+
+    ranges, biases = method.ranges == "tuned", method.biases == "tuned"
+    what = " and ".join(["ranges"] * ranges + ["biases"] * biases)
+    files = {"untuned" if trials else "": quantized}
+    for number, trial in enumerate(trials):
+        part = pictures[trial.start : trial.stop]
+        tell = _part(progress, number, len(trials))
+        made = tune(quantized, model, part, ranges=ranges, biases=biases, follow=trial.follow, progress=tell)
+        files[f"{what} from {trial}"] = made
+    return files
 
 
 def _passes(method: Method) -> tuple[bool, bool, bool]:

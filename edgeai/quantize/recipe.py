@@ -4,8 +4,6 @@
     observer = "least-squares"      # min-max, moving-average, percentile, entropy; effect: least squares of the error
                                     # that arrives at the outputs
     ranges = "auto"                 # tuned, or observed: leave the observer's ranges as they are
-    silu_ends = "auto"              # tried: outputs of SiLUs also end where their tuned inputs do, and the better is
-                                    # kept; observed. auto tries per channel
     biases = "analytic"             # for the weights' rounding alone; tuned, none
     weights = "auto"                # nearest; compensated: each rounding error made good by the next weights; learned:
                                     # from the float network, minutes. auto compensates per tensor, with tuned ranges
@@ -18,7 +16,8 @@
     decode = "int8"                 # float: what is computed from logits stays in floating point, which processors run
                                     # and accelerators do not
     images = 8                      # calibration images that tuning looks at in a trial
-    trials = 1                      # on as many sets of images, of which other images choose the best
+    trials = 2                      # each on images of its own, every second one with outputs of SiLUs that end where
+                                    # their inputs do; other images choose the best
 
     [[exceptions]]                  # tensors whose name matches get another observer
     tensors = "*/Sigmoid*"
@@ -57,7 +56,6 @@ class Method:
 
     observer: Observer = "least-squares"
     ranges: Literal["auto", "tuned", "observed"] = "auto"
-    silu_ends: Literal["auto", "tried", "observed"] = "auto"
     biases: Literal["analytic", "tuned", "none"] = "analytic"
     weights: Literal["auto", "nearest", "compensated", "learned"] = "auto"
     steps: int = 300
@@ -67,17 +65,14 @@ class Method:
     upsample: Upsample = "resize"
     decode: Literal["int8", "float"] = "int8"
     images: int = 8
-    trials: int = 1
+    trials: int = 2
     granularity: Granularity | None = None
     exceptions: tuple[Exceptional, ...] = ()
 
     def settled(self, granularity: Granularity) -> Method:
-        """The method with "auto" decided (docs/accuracy.md): ranges tuned; per channel ends of SiLUs tried, per tensor
-        weights compensated; scores matched where anything is tuned."""
+        """The method with "auto" decided: ranges tuned, weights per tensor compensated, scores matched where anything
+        is tuned (docs/accuracy.md)."""
         method = replace(self, ranges="tuned" if self.ranges == "auto" else self.ranges)
-        if method.silu_ends == "auto":
-            tried = method.ranges == "tuned" and granularity == "per-channel"
-            method = replace(method, silu_ends="tried" if tried else "observed")
         if method.weights == "auto":
             worth = method.ranges == "tuned" and granularity == "per-tensor"
             method = replace(method, weights="compensated" if worth else "nearest")
@@ -100,7 +95,6 @@ class Method:
     def describe(self) -> str:
         """One line for provenance and tables: what differs from one method to the next."""
         parts = [self.observer, f"ranges {self.ranges}", f"biases {self.biases}", f"weights {self.weights}"]
-        parts += ["ends of SiLUs tried"] * (self.silu_ends == "tried")
         parts += [f"{self.steps} steps"] * (self.weights == "learned")
         parts += ["scores left"] * (self.scores == "left")
         parts += ["equalised"] * self.equalise

@@ -10,7 +10,7 @@ section 4.2, here one operator after the other, each seeing the corrections befo
 
 What this finds still depends on the few images: one flat region more or less and another grid is best; and corrected
 biases follow the share of such regions, so they are not corrected by default. Images that no trial saw decide
-(`edgeai.quantize.judge`), between the trials and no tuning at all.
+(`edgeai.quantize.judge`) between the trials and no tuning at all.
 
 Nothing is added to the graph: scales, zero points and biases change.
 """
@@ -26,7 +26,6 @@ from torch import Tensor
 
 from edgeai.errors import ToolError
 from edgeai.quantize.bias import LAYOUTS
-from edgeai.quantize.judge import Judge
 from edgeai.quantize.patch import patched
 from edgeai.quantize.simulate import INT8_HIGH, INT8_LOW, Grid, Node, Program, Values
 
@@ -67,42 +66,26 @@ def tune(
     return patched(quantized, ours)
 
 
-def best_tuned(
-    quantized: bytes,
-    model: bytes,
-    images: Tensor,
-    judge: Judge,
-    per_trial: int,
-    trials: int,
-    *,
-    ranges: bool = True,
-    biases: bool = False,
-    follow: bool = False,
-    progress: Callable[[int, int], object] = lambda done, total: None,
-) -> tuple[bytes, str]:
-    """The best of `quantized` itself and of `trials` calls of `tune`, each on `per_trial` images of its own; fewer
-    where there are not as many `images`. With `follow` each is made without and with it. `judge` decides. The second
-    value says which it is.
-    """
-    starts = first_images(len(images), per_trial, trials)
-    kinds = [(start, follows) for start in starts for follows in [False, True][: 1 + (follow and ranges)]]
-    best = (judge.noise(quantized), quantized, "untuned")
-    for number, (start, follows) in enumerate(kinds):
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One tuning of several: the images `start` to `stop` that it looks at, and whether outputs of SiLUs follow."""
 
-        def tell(done: int, total: int, before: int = number) -> None:
-            progress(before * total + done, len(kinds) * total)
+    start: int
+    stop: int
+    follow: bool
 
-        part = images[start : start + per_trial]
-        made = tune(quantized, model, part, ranges=ranges, biases=biases, follow=follows, progress=tell)
-        what = " and ".join(["ranges"] * ranges + ["biases"] * biases)
-        name = f"{what} from images {start + 1} to {start + len(part)}" + ", SiLUs ending with their inputs" * follows
-        best = min(best, (judge.noise(made), made, name), key=lambda entry: entry[0])
-    return best[1], best[2]
+    def __str__(self) -> str:
+        return f"images {self.start + 1} to {self.stop}" + ", SiLUs ending with their inputs" * self.follow
 
 
-def first_images(images: int, per_trial: int, trials: int) -> list[int]:
-    """Where the images of every trial begin: of the first in any case, of others where there are images for them."""
-    return [start for start in range(0, trials * per_trial, per_trial) if start == 0 or start + per_trial <= images]
+def planned(images: int, per_trial: int, trials: int) -> list[Trial]:
+    """Trials, each on images of its own, or on the first again where that would leave less than a quarter to judge by;
+    every second one follows."""
+    found = []
+    for number in range(trials):
+        start = number * per_trial if (number + 1) * per_trial <= images - images // 4 else 0
+        found.append(Trial(start, min(start + per_trial, images), follow=number % 2 == 1))
+    return list(dict.fromkeys(found))
 
 
 def paired(ours: Program, theirs: Program) -> list[_Step]:

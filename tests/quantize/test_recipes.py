@@ -107,11 +107,11 @@ def test_joined_tensors_share_the_union_of_their_ranges() -> None:
 
 
 def test_the_default_tunes_ranges_and_what_is_asked_for_stands() -> None:
-    tuned = Method(ranges="tuned", weights="nearest", scores="matched", silu_ends="observed")
-    assert Method().settled("per-channel") == replace(tuned, silu_ends="tried")
+    tuned = Method(ranges="tuned", weights="nearest", scores="matched")
+    assert Method().settled("per-channel") == tuned
     assert Method().settled("per-tensor") == replace(tuned, weights="compensated")
-    plain = Method(ranges="observed", weights="nearest", scores="left", silu_ends="observed")
+    plain = Method(ranges="observed", weights="nearest", scores="left")
     assert Method(ranges="observed").settled("per-tensor") == plain
     assert Method(ranges="observed").settled("per-channel") == plain
-    asked = Method(ranges="observed", biases="none", weights="learned", scores="matched", silu_ends="observed")
+    asked = Method(ranges="observed", biases="none", weights="learned", scores="matched")
     assert asked.settled("per-tensor") == asked

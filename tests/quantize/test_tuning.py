@@ -18,12 +18,12 @@ from edgeai.artifacts import Contract, Ranges  # noqa: E402
 from edgeai.cache import StageCache  # noqa: E402
 from edgeai.quantize import ptq  # noqa: E402
 from edgeai.quantize.calibration import CalibrationSource, batches, open_calibration  # noqa: E402
-from edgeai.quantize.compensate import compensate, rounded_codes  # noqa: E402
+from edgeai.quantize.compensate import Compensation, compensated, compensation, rounded_codes  # noqa: E402
 from edgeai.quantize.judge import Judge, inside, share  # noqa: E402
 from edgeai.quantize.learn import learn  # noqa: E402
 from edgeai.quantize.recipe import Method  # noqa: E402
 from edgeai.quantize.simulate import Program  # noqa: E402
-from edgeai.quantize.tune import best_tuned, grid_of, tune  # noqa: E402
+from edgeai.quantize.tune import Trial, grid_of, planned, tune  # noqa: E402
 from edgeai.stages import Recipe, Stages  # noqa: E402
 
 SIZE = 64
@@ -170,8 +170,9 @@ def test_the_same_inputs_give_the_same_bytes(made: Made) -> None:
     plain = ptq.quantize(made.model, made.ranges, True, "float32", "float32")
     tuned = tune(plain, made.model, made.batch)
     assert tune(plain, made.model, made.batch) == tuned != plain
-    rounded = compensate(tuned, made.model, made.batch)
-    assert compensate(tuned, made.model, made.batch) == rounded != tuned
+    found, again = (compensation(plain, made.model, made.batch) for _ in range(2))
+    rounded = compensated(tuned, found)
+    assert compensated(tuned, again) == rounded != tuned
     assert kinds(rounded) == kinds(tuned) == kinds(plain)
 
 
@@ -218,16 +219,29 @@ def test_learning_changes_codes_by_a_step_or_two_and_nothing_else(made: Made) ->
     assert learn(tuned, made.model, images, 60) == learned
 
 
-def test_a_trial_that_does_harm_is_not_taken(made: Made) -> None:
+def test_a_trial_that_does_harm_is_not_taken(made: Made, tmp_path: Path) -> None:
     """Tuned on images without any content, a network is worse on real ones: the file stays as it was."""
+    import cv2
+
     plain = ptq.quantize(made.model, made.ranges, True, "float32", "float32")
-    grey = torch.full_like(made.batch, 114 / 255)
-    images = torch.cat([grey, *map(torch.from_numpy, made.calibration)])
+    harmed = tune(plain, made.model, torch.full_like(made.batch, 114 / 255), biases=True)
     wanted = run(made.model, made.calibration)
-    harmed = tune(plain, made.model, grey, biases=True)
     assert sqnr(wanted, run(harmed, made.calibration)) < sqnr(wanted, run(plain, made.calibration)) - 1
-    judge = Judge(made.model, made.contract, images[8:])
-    assert best_tuned(plain, made.model, images, judge, 8, 1, biases=True) == (plain, "untuned")
+    grey = tuple(tmp_path / f"grey{i}.png" for i in range(8))
+    for path in grey:
+        cv2.imwrite(str(path), np.full((SIZE, SIZE, 3), 114, np.uint8))
+    method = Method(biases="tuned", weights="nearest", scores="left", trials=1).settled("per-channel")
+    photos = grey + coloured(tmp_path, 16)
+    assert ptq.tuned(plain, made.model, made.contract, method, photos) == (plain, "untuned")
+
+
+def test_trials_have_images_of_their_own_where_there_are_enough() -> None:
+    first = Trial(0, 8, follow=False)
+    assert planned(128, 8, 1) == [first]
+    assert planned(128, 8, 3) == [first, Trial(8, 16, follow=True), Trial(16, 24, follow=False)]
+    assert planned(16, 8, 4) == [first, Trial(0, 8, follow=True)]
+    assert planned(22, 8, 2) == [first, Trial(8, 16, follow=True)]
+    assert planned(5, 8, 2) == [Trial(0, 5, follow=False), Trial(0, 5, follow=True)]
 
 
 def test_untouched_where_nothing_is_asked_for(made: Made) -> None:
@@ -312,11 +326,11 @@ def test_few_photos_are_not_learnt_by_heart(made: Made, tmp_path: Path, monkeypa
     method = Method(weights="compensated", scores="left").settled("per-tensor")
     asked: list[int] = []
 
-    def spy(quantized: bytes, model: bytes, images: torch.Tensor, progress: object) -> bytes:
+    def spy(quantized: bytes, model: bytes, images: torch.Tensor, progress: object) -> Compensation:
         asked.append(len(images))
-        return quantized
+        return Compensation({}, {})
 
-    monkeypatch.setattr("edgeai.quantize.compensate.compensate", spy)
+    monkeypatch.setattr("edgeai.quantize.compensate.compensation", spy)
     ptq.tuned(plain, made.model, made.contract, method, photos)
     assert not asked
     ptq.tuned(plain, made.model, made.contract, method, photos * 2)
