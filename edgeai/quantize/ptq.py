@@ -151,7 +151,7 @@ def tuned(
     tunes, compensates, learns = _passes(method)
     passes = tunes + compensates + learns
     used = images[:MOST_TUNING_IMAGES]
-    trials = planned(len(used), method.images, method.trials) if tunes else []
+    trials = planned(len(used), method.images, method.trials, method.ranges == "tuned") if tunes else []
     seen = max((trial.stop for trial in trials), default=0)
     if compensates:
         seen = max(seen, min(COMPENSATING_IMAGES, len(used) - len(used) // 4))
@@ -166,8 +166,11 @@ def tuned(
         files |= {", ".join(filter(None, (n, "weights compensated"))): compensated(f, found) for n, f in files.items()}
     if len(files) > 1:
         judge = Judge(model, contract, unseen if len(unseen) else pictures)
-        files = dict([min(files.items(), key=lambda entry: judge.noise(entry[1]))])
-    (chosen, result), = files.items()
+        noise = {name: judge.noise(file) for name, file in files.items()}
+        chosen = min(noise, key=noise.__getitem__)
+    else:
+        chosen = next(iter(files))
+    result = files[chosen]
     if learns:
         result = learn(result, model, pictures, method.steps, _part(progress, passes - 1, passes))
     if method.scores == "matched":

@@ -78,13 +78,13 @@ class Trial:
         return f"images {self.start + 1} to {self.stop}" + ", SiLUs ending with their inputs" * self.follow
 
 
-def planned(images: int, per_trial: int, trials: int) -> list[Trial]:
+def planned(images: int, per_trial: int, trials: int, ranges: bool) -> list[Trial]:
     """Trials, each on images of its own, or on the first again where that would leave less than a quarter to judge by;
-    every second one follows."""
+    every second one follows, where `ranges` are tuned at all."""
     found = []
     for number in range(trials):
         start = number * per_trial if (number + 1) * per_trial <= images - images // 4 else 0
-        found.append(Trial(start, min(start + per_trial, images), follow=number % 2 == 1))
+        found.append(Trial(start, min(start + per_trial, images), follow=ranges and number % 2 == 1))
     return list(dict.fromkeys(found))
 
 
@@ -107,7 +107,7 @@ class _Walk:
     """The float and the int8 program side by side, operator by operator, over one batch."""
 
     def __init__(
-        self, ours: Program, theirs: Program, images: Tensor, ranges: bool, biases: bool, follow: bool = False
+        self, ours: Program, theirs: Program, images: Tensor, ranges: bool, biases: bool, follow: bool
     ) -> None:
         self.ours, self.theirs, self.biases = ours, theirs, biases
         self.steps = paired(ours, theirs)
@@ -158,7 +158,7 @@ class _Walk:
         for grid in _candidates(before[index]):
             self.ours.grids = {**before, index: grid}
             if follower is not None:
-                self.ours.grids[follower] = silu_grid(grid, before[follower])
+                self.ours.grids[follower] = _silu_grid(grid, before[follower])
             error = self._error_ahead(ahead, {**self.coded, index: grid.rounded(value)}, real)
             best = min(best, (error, self.ours.grids), key=lambda entry: entry[0])
         self.ours.grids = best[1]
@@ -208,7 +208,7 @@ def _followers(program: Program, inputs: frozenset[int]) -> dict[int, int]:
     return {index: out for index, out in products.items() if out not in shared}
 
 
-def silu_grid(entry: Grid, calibrated: Grid) -> Grid:
+def _silu_grid(entry: Grid, calibrated: Grid) -> Grid:
     """The grid of a SiLU's output that holds what its input's grid `entry` lets through, within that `calibrated`."""
     high = entry.scale * (INT8_HIGH - entry.zero_point)
     low, most = (calibrated.scale * (code - calibrated.zero_point) for code in (INT8_LOW, INT8_HIGH))

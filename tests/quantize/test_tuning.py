@@ -180,7 +180,7 @@ def test_a_silu_ends_where_its_input_does_if_only_weighted_operators_read_it(mad
     plain = ptq.quantize(made.model, made.ranges, True, "float32", "float32")
     program, followed = Program(plain), Program(tune(plain, made.model, made.batch, biases=False, follow=True))
     entries = {node.inputs[0]: node for node in program.nodes if node.kind == "LOGISTIC"}
-    moved = 0
+    moved = kept = 0
     for node in followed.nodes:
         if node.kind != "MUL" or not entries.keys() & set(node.inputs):
             continue
@@ -189,6 +189,7 @@ def test_a_silu_ends_where_its_input_does_if_only_weighted_operators_read_it(mad
         before = program.grids[node.outputs[0]]
         if readers != {"CONV_2D"} or node.outputs[0] in followed.outputs:
             assert out == before
+            kept += 1
             continue
         x = torch.arange(-128, 128) - end.zero_point
         most = float(torch.nn.functional.silu(x * end.scale).max())
@@ -196,7 +197,7 @@ def test_a_silu_ends_where_its_input_does_if_only_weighted_operators_read_it(mad
         assert reach <= max(most, 0.0) + out.scale  # a step more, for a zero that is exact
         assert reach <= before.scale * (127 - before.zero_point) + before.scale
         moved += out != before
-    assert moved
+    assert moved and kept
 
 
 def test_learning_changes_codes_by_a_step_or_two_and_nothing_else(made: Made) -> None:
@@ -237,11 +238,12 @@ def test_a_trial_that_does_harm_is_not_taken(made: Made, tmp_path: Path) -> None
 
 def test_trials_have_images_of_their_own_where_there_are_enough() -> None:
     first = Trial(0, 8, follow=False)
-    assert planned(128, 8, 1) == [first]
-    assert planned(128, 8, 3) == [first, Trial(8, 16, follow=True), Trial(16, 24, follow=False)]
-    assert planned(16, 8, 4) == [first, Trial(0, 8, follow=True)]
-    assert planned(22, 8, 2) == [first, Trial(8, 16, follow=True)]
-    assert planned(5, 8, 2) == [Trial(0, 5, follow=False), Trial(0, 5, follow=True)]
+    assert planned(128, 8, 1, ranges=True) == [first]
+    assert planned(128, 8, 3, ranges=True) == [first, Trial(8, 16, follow=True), Trial(16, 24, follow=False)]
+    assert planned(16, 8, 4, ranges=True) == [first, Trial(0, 8, follow=True)]
+    assert planned(22, 8, 2, ranges=True) == [first, Trial(8, 16, follow=True)]
+    assert planned(5, 8, 2, ranges=True) == [Trial(0, 5, follow=False), Trial(0, 5, follow=True)]
+    assert planned(128, 8, 2, ranges=False) == [first, Trial(8, 16, follow=False)]
 
 
 def test_untouched_where_nothing_is_asked_for(made: Made) -> None:
