@@ -74,6 +74,11 @@ def test_a_killed_worker_loses_no_task(tmp_path):
     assert victim not in done
 
 
+def test_threads_of_workers_that_share_the_cores_wait_asleep():
+    with DaskEngine(workers=1) as engine:
+        assert engine.outcome(engine.submit(os.getenv, "GOMP_SPINCOUNT")) == "0"
+
+
 def test_no_scheduler_at_the_address_is_one_clear_error():
     with pytest.raises(InputError, match="no Dask scheduler answers"):
         DaskEngine(address="tcp://127.0.0.1:9")
