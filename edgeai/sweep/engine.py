@@ -109,11 +109,10 @@ class DaskEngine(Engine):
         # gone must end in an error of ours, not in minutes of reconnecting
         #
         # Dask has its workers give every freed page back at once (MALLOC_TRIM_THRESHOLD_), which our steps then fetch
-        # again: a third of a sweep's processor time was the kernel's (2026-11-21). Nobody reads its profiles. Workers
-        # share the cores, so threads wait asleep: two that spin take 101 s on two cores, asleep 68 s (2026-11-22).
+        # again: a third of a sweep's processor time was the kernel's (2026-11-21). Nobody reads its profiles.
         dask.config.set(
             {
-                "distributed.nanny.pre-spawn-environ": {"GOMP_SPINCOUNT": "0"},
+                "distributed.nanny.pre-spawn-environ": {},
                 "distributed.worker.profile.enabled": False,
                 "distributed.worker.daemon": False,
                 "distributed.comm.timeouts.connect": f"{LOST_AFTER_S}s",
@@ -127,8 +126,15 @@ class DaskEngine(Engine):
         self._killed = distributed.KilledWorker
         try:
             if not address:
+                # workers share the cores, so threads wait asleep: two that spin take 101 s on two cores, asleep 68 s
+                # (2026-11-22)
                 self._cluster = distributed.LocalCluster(
-                    n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,
+                    memory_limit=0,
+                    env={"GOMP_SPINCOUNT": "0"},
                 )
             self._client = distributed.Client(
                 address or self._cluster,

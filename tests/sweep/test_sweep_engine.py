@@ -74,7 +74,8 @@ def test_a_killed_worker_loses_no_task(tmp_path):
     assert victim not in done
 
 
-def test_threads_of_workers_that_share_the_cores_wait_asleep():
+def test_threads_of_workers_that_share_the_cores_wait_asleep(monkeypatch):
+    monkeypatch.setenv("GOMP_SPINCOUNT", "5000")  # as a step before it left it in this process
     with DaskEngine(workers=1) as engine:
         assert engine.outcome(engine.submit(os.getenv, "GOMP_SPINCOUNT")) == "0"
 
