@@ -29,8 +29,8 @@ R = TypeVar("R")
 
 # OpenMP: a thread that waits sleeps, but looks for work for a quarter of a millisecond first: layers follow one another
 # faster than a virtual machine wakes a thread (quantising YOLOv8n-seg per tensor at 256 px on two cores: 57 s without,
-# 38 s with it, 37 s with four times as much; 2026-11-22). Processes that share the cores do not, see
-# `edgeai.sweep.engine`. TensorFlow: no start-up chatter, no kernels that differ from machine to machine, no GPU.
+# 38 to 42 s with it, 37 s with four times as much; 2026-11-22). Workers of a sweep share the cores and sleep at once
+# (`edgeai.sweep.engine`). TensorFlow: no start-up chatter, no kernels that differ from machine to machine, no GPU.
 # Hugging Face: offline.
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",

@@ -151,7 +151,7 @@ def tuned(
     tunes, compensates, learns = _passes(method)
     passes = tunes + compensates + learns
     used = images[:MOST_TUNING_IMAGES]
-    trials = planned(len(used), method.images, method.trials, method.ranges == "tuned") if tunes else []
+    trials = planned(len(used), method.images, method.trials, ranges=method.ranges == "tuned") if tunes else []
     seen = max((trial.stop for trial in trials), default=0)
     if compensates:
         seen = max(seen, min(COMPENSATING_IMAGES, len(used) - len(used) // 4))

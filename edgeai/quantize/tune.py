@@ -78,7 +78,7 @@ class Trial:
         return f"images {self.start + 1} to {self.stop}" + ", SiLUs ending with their inputs" * self.follow
 
 
-def planned(images: int, per_trial: int, trials: int, ranges: bool) -> list[Trial]:
+def planned(images: int, per_trial: int, trials: int, *, ranges: bool) -> list[Trial]:
     """Trials, each on images of its own, or on the first again where that would leave less than a quarter to judge by;
     every second one follows, where `ranges` are tuned at all."""
     found = []

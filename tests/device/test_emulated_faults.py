@@ -56,8 +56,9 @@ def test_a_reset_during_inference(board: EmulatedM55, per_layer: bool) -> None:
         soon(lambda: board.qmp("system_reset"))
         record = session.perf(session.models[0], per_layer=per_layer)
         (at, fault), = heard
-        # layer by layer the reset may hit the report of a layer: half a message came
-        assert isinstance(fault, (BoardReset, Overdue) if per_layer else BoardReset) and at - begin < WAITS.run + 2.0
+        # layer by layer the reset may cut the report of a layer in two, which looks like lost bytes
+        cut = per_layer and isinstance(fault, Overdue) and "of a layer" in fault.waiting_for
+        assert (isinstance(fault, BoardReset) or cut) and at - begin < WAITS.run + 2.0
         assert record.whole.duration > 0  # the run was made again
         assert len(record.layers) == per_layer * session.models[0].n_nodes
 
