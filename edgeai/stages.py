@@ -100,21 +100,24 @@ class Stages:
         balance: CalibrationSource | None,
         coef_divisor: float = 1.0,
         upsample: Upsample = "resize",
+        mask_gain: float = 0.0,
     ) -> tuple[Path, ExportedModel]:
-        """The ONNX file of a checkpoint in one head layout. `balance`: the images that set the divisor of concat."""
+        """The ONNX file of a checkpoint in one head layout. `balance`: the images that set the divisor of concat;
+        `mask_gain`: what the products of its outputs are times the mask logits."""
         from edgeai.export.to_onnx import check_size, export_onnx
 
         check_size(imgsz)
         weights, imported = self.imported(model)
         images = balance.paths[:BALANCE_IMAGES] if balance is not None and layout == "concat" else ()
         options = [("layout", layout), ("imgsz", imgsz), ("coef_divisor", coef_divisor), ("upsample", upsample)]
+        options += [("mask_gain", mask_gain)] if mask_gain else []
         inputs = provenance("export", [file_ref(weights), *map(file_ref, images)], options, EXPORT_TOOLS)
 
         name = f"{imported.spec.name}_{imgsz}_{layout}.onnx"
 
         def produce(folder: Path) -> None:
             self._warm_up("convert_onnx", ("tensorflow", "onnx2tf.onnx2tf", "onnxruntime"))
-            arguments = (weights, layout, imgsz, coef_divisor, images, upsample, folder / name)
+            arguments = (weights, layout, imgsz, coef_divisor, images, upsample, folder / name, mask_gain)
             self._child(folder, export_onnx, *arguments, "exported.json")
 
         folder = self._stage(inputs, produce)

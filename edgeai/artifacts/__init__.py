@@ -65,6 +65,7 @@ from edgeai.artifacts.debug import (
     DebugReport,
     Divergence,
     LayerError,
+    MaskedModel,
     RequantizedModel,
 )
 from edgeai.artifacts.doctor import (
@@ -205,6 +206,7 @@ __all__ = [
     "LicenceFinding",
     "LicenceItem",
     "LicenceReport",
+    "MaskedModel",
     "Matches",
     "Measurement",
     "MemoryEstimate",

@@ -113,3 +113,18 @@ class RequantizedModel:
     clipped: float
     audit: AuditReport
     provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedModel:
+    """A concat file whose prototypes were multiplied by `factor` for ST's applications.
+
+    They set a mask pixel from a logit on: `logit_before` of the source, `logit_after` of the file.
+    """
+
+    file: FileRef
+    source: FileRef
+    factor: float
+    logit_before: float
+    logit_after: float
+    provenance: Provenance

@@ -112,7 +112,9 @@ class Contract:
     ONNX metadata property of the same name).
 
     `box_unit` is 1.0 where boxes are in input pixels and the input size where they are normalised to 0..1.
-    `coef_divisor` is the k of balanced concat: the file holds coefficients / k, which changes no mask.
+    `coef_divisor` is the k of balanced concat: the file holds coefficients / k. `proto_factor` is the m by which its
+    prototypes are multiplied. No positive factor changes a mask where the rule is logit > 0; ST's applications set a
+    pixel where the product of what the file holds reaches 0.5, that is where the logit reaches 0.5 k / m.
     The input is (RGB / 255 - mean) / std; empty `mean` and `std` mean RGB / 255.
     """
 
@@ -124,6 +126,7 @@ class Contract:
     coef_divisor: float = 1.0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    proto_factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

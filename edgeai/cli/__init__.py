@@ -24,6 +24,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "models": ("models", "List the networks edgeai can build."),
         "export": ("export", "Export a model to ONNX with a chosen head layout."),
         "quantize": ("quantize", "Make an int8 TFLite file and audit it."),
+        "st-masks": ("st_masks", "Give a concat file the masks that ST's applications draw."),
         "requantize": ("requantize", "Make the per-tensor file that an STM32MP2 really runs."),
     },
     "Know it": {

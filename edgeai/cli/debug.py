@@ -77,7 +77,7 @@ def command(
 
 def _float_tflite(project: Project, model: Path, reference: Path) -> Path:
     """The float TFLite of `reference`, converted the way `model` was: layout, size, upsampling, coefficient
-    divisor, equalisation."""
+    divisor and prototype factor, equalisation."""
     from edgeai.files import existing_file
     from edgeai.graph import load_graph
     from edgeai.quantize.equalise import was_equalised
@@ -91,7 +91,13 @@ def _float_tflite(project: Project, model: Path, reference: Path) -> Path:
         onnx, exported = stages.imported_onnx(reference, contract.imgsz, contract.mean, contract.std)
     else:
         onnx, exported = stages.exported(
-            reference, contract.layout, contract.imgsz, None, contract.coef_divisor, _upsampling(model)
+            reference,
+            contract.layout,
+            contract.imgsz,
+            None,
+            contract.coef_divisor,
+            _upsampling(model),
+            contract.proto_factor / contract.coef_divisor if contract.proto_factor != 1.0 else 0.0,
         )
     plain = stages.converted(onnx, exported.contract)[0]
     equalised = was_equalised(load_graph(model), plain.read_bytes())

@@ -11,6 +11,7 @@ from edgeai.cli.listener import TerminalListener
 from edgeai.cli.options import TRIPLE, PathParam, imgsz_option, json_option, layout_option, model_path
 from edgeai.cli.render import emit, facts
 from edgeai.errors import InputError
+from edgeai.graph.contract import ST_GAIN
 from edgeai.project import load_project
 from edgeai.quantize.calibration import open_calibration
 from edgeai.stages import Stages, deliver
@@ -65,7 +66,7 @@ def command(
         emit(exported, describe(exported, target), as_json)
         return
     balance = open_calibration(calibration, settings.calibration.limit) if calibration is not None else None
-    path, exported = stages.exported(source, chosen, size, balance, upsample=upsample)
+    path, exported = stages.exported(source, chosen, size, balance, upsample=upsample, mask_gain=ST_GAIN)
     target = output or Path(f"{source.stem}_{size}_{chosen}.onnx")
     deliver(path, target)
     emit(exported, describe(exported, target), as_json)
@@ -81,6 +82,7 @@ def describe(exported: ExportedModel, target: Path) -> str:
             ("network", f"{contract.spec.name}, {contract.spec.nc} classes"),
             ("layout", f"{contract.layout}, {len(contract.roles)} outputs, {contract.imgsz} px"),
             *([("coefficients", f"divided by {contract.coef_divisor:g}")] if contract.coef_divisor != 1 else []),
+            *([("prototypes", f"times {contract.proto_factor:g}")] if contract.proto_factor != 1 else []),
             ("parity", f"cosine ≥ {cosine:.6f}, largest difference {difference:.1e}"),
             ("licence", contract.spec.licence),
         ]

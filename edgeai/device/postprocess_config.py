@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -170,7 +170,7 @@ def _groups(reader: OutputReader) -> Iterator[_Group]:
                 stride=dfl.stride,
                 scores=_tensor(reader, logits),
                 boxes=_tensor(reader, dfl),
-                coefs=_tensor(reader, reader.role("coefs", dfl.stride)) if coefs else None,
+                coefs=_coefs(reader, reader.role("coefs", dfl.stride)) if coefs else None,
                 score_of=_score_table(reader.table(logits), logits=True),
                 dfl_weight=_dfl_table(reader.table(dfl).scale),
             )
@@ -178,11 +178,11 @@ def _groups(reader: OutputReader) -> Iterator[_Group]:
     if reader.contract.layout == "split":
         scores, boxes = reader.role("scores"), reader.role("boxes")
         places = _tensor(reader, scores), _tensor(reader, boxes)
-        coef_place = _tensor(reader, reader.role("coefs")) if coefs else None
+        coef_place = _coefs(reader, reader.role("coefs")) if coefs else None
     else:
         scores = boxes = reader.role("pred")
         places = _tensor(reader, scores, 4, 4 + nc), _tensor(reader, boxes, 0, 4)
-        coef_place = _tensor(reader, scores, 4 + nc, 4 + nc + coefs) if coefs else None
+        coef_place = _coefs(reader, scores, 4 + nc, 4 + nc + coefs) if coefs else None
     table = reader.table(scores)
     yield _Group(len(table.values), 1, 1, *places, coef_place, _score_table(table, logits=False), None)
 
@@ -194,6 +194,12 @@ def _tensor(reader: OutputReader, role: OutputRole, start: int = 0, stop: int | 
     anchor_step, channel_step = table.values.strides
     lowest = int(np.iinfo(table.values.dtype).min)
     return _Tensor(role.index, start * channel_step, anchor_step, channel_step, table.scale, table.zero_point - lowest)
+
+
+def _coefs(reader: OutputReader, role: OutputRole, start: int = 0, stop: int | None = None) -> _Tensor:
+    """Coefficients on the scale with which coefs . proto is the logit, whatever the file divides and multiplies."""
+    place = _tensor(reader, role, start, stop)
+    return replace(place, scale=float(np.float32(place.scale) * reader.coef_unit))
 
 
 def _score_table(table: OutputTable, logits: bool) -> NDArray[np.float32]:

@@ -124,6 +124,7 @@ class OutputReader:
     def __init__(self, outputs: Sequence[Output], contract: Contract) -> None:
         self.outputs, self.contract, self.spec = outputs, contract, contract.spec
         self.coefs = self.spec.num_coefs if any(role.kind == "proto" for role in contract.roles) else 0
+        self.coef_unit = np.float32(contract.coef_divisor / contract.proto_factor)
         self._file_channels_first = self._vote()
 
     def roles(self, kind: str) -> list[OutputRole]:
@@ -276,7 +277,7 @@ def _raw_level(reader: OutputReader, dfl: OutputRole, conf: float) -> _Part:
     centre = np.stack([x, y], axis=1).astype(np.float32) + np.float32(0.5)
     boxes = np.concatenate([centre - ltrb[:, :2], centre + ltrb[:, 2:]], axis=1) * np.float32(stride)
     coefs = reader.table(reader.role("coefs", stride)).rows(alive) if reader.coefs else _no_coefs(len(alive))
-    return _Part(boxes, coefs * np.float32(reader.contract.coef_divisor), rows, classes, scores)
+    return _Part(boxes, coefs * reader.coef_unit, rows, classes, scores)
 
 
 def _split(reader: OutputReader, conf: float) -> _Part:
@@ -284,7 +285,7 @@ def _split(reader: OutputReader, conf: float) -> _Part:
     alive, rows = _survivors(anchors)
     boxes = _corners(reader.table(reader.role("boxes")).rows(alive) * np.float32(reader.contract.box_unit))
     coefs = reader.table(reader.role("coefs")).rows(alive) if reader.coefs else _no_coefs(len(alive))
-    return _Part(boxes, coefs * np.float32(reader.contract.coef_divisor), rows, classes, scores)
+    return _Part(boxes, coefs * reader.coef_unit, rows, classes, scores)
 
 
 def _concat(reader: OutputReader, conf: float) -> _Part:
@@ -294,7 +295,7 @@ def _concat(reader: OutputReader, conf: float) -> _Part:
     alive, rows = _survivors(anchors)
     values = table.rows(alive)
     boxes = _corners(values[:, :4] * np.float32(reader.contract.box_unit))
-    return _Part(boxes, values[:, 4 + nc :] * np.float32(reader.contract.coef_divisor), rows, classes, scores)
+    return _Part(boxes, values[:, 4 + nc :] * reader.coef_unit, rows, classes, scores)
 
 
 def _anchors_level(reader: OutputReader, role: OutputRole, conf: float) -> _Part:
@@ -314,7 +315,7 @@ def _anchors_level(reader: OutputReader, role: OutputRole, conf: float) -> _Part
     geometry = 2 * sigmoid(values[:, :4])
     centre = (geometry[:, :2] - np.float32(0.5) + np.stack([x, y], axis=1).astype(np.float32)) * np.float32(role.stride)
     size = geometry[:, 2:] ** 2 * shapes[shape]
-    coefs = values[:, 5 + spec.nc :] * np.float32(reader.contract.coef_divisor)
+    coefs = values[:, 5 + spec.nc :] * reader.coef_unit
     return _Part(_corners(np.concatenate([centre, size], axis=1)), coefs, rows, classes, scores[rows, classes])
 
 

@@ -30,12 +30,14 @@ class DecodedHead(nn.Module):
     """`split` and `concat`: decodes the raw outputs of `network` for a fixed square input of `imgsz` pixels.
 
     forward: [1,3,S,S] -> split: boxes [1,N,4] (cx, cy, w, h in 0..1), scores [1,N,nc], coefs [1,N,nm], proto;
-    concat: pred [1,4+nc+nm,N], proto.
+    concat: pred [1,4+nc+nm,N], proto. The prototypes are multiplied by `proto_factor`.
     """
 
-    def __init__(self, network: nn.Module, spec: ModelSpec, imgsz: int, layout: Layout) -> None:
+    def __init__(
+        self, network: nn.Module, spec: ModelSpec, imgsz: int, layout: Layout, proto_factor: float = 1.0
+    ) -> None:
         super().__init__()
-        self.network, self.spec, self.layout = network, spec, layout
+        self.network, self.spec, self.layout, self.proto_factor = network, spec, layout, proto_factor
         self.boxes = nn.ModuleList()
         for level, stride in enumerate(spec.strides):
             positions = _Positions(imgsz // stride, _steps(spec.reg_max))
@@ -51,9 +53,10 @@ class DecodedHead(nn.Module):
         if step == 2:
             return (boxes, scores) if self.layout == "split" else (_columns(torch.cat([boxes, scores], dim=2)),)
         coefs = torch.cat([_rows(level[2]) for level in levels], dim=1)
+        proto = raw[-1] if self.proto_factor == 1.0 else raw[-1] * self.proto_factor
         if self.layout == "split":
-            return boxes, scores, coefs, raw[-1]
-        return _columns(torch.cat([boxes, scores, coefs], dim=2)), raw[-1]
+            return boxes, scores, coefs, proto
+        return _columns(torch.cat([boxes, scores, coefs], dim=2)), proto
 
     def _boxes(self, dfl: Tensor, level: int) -> Tensor:
         """[1,4*reg_max,h,w] logits of the distances -> [1,h*w,4] boxes in 0..1."""
@@ -131,11 +134,13 @@ def _expectation(reg_max: int, unit: float, positions: _Positions) -> nn.Conv2d:
     return conv
 
 
-def with_head(network: nn.Module, spec: ModelSpec, imgsz: int, layout: Layout) -> nn.Module:
-    """`network` with the head layout that is asked for."""
+def with_head(
+    network: nn.Module, spec: ModelSpec, imgsz: int, layout: Layout, proto_factor: float = 1.0
+) -> nn.Module:
+    """`network` with the head layout that is asked for; a decoded one gives its prototypes times `proto_factor`."""
     if layout == "raw" or spec.task == "classify":
         return network
-    return DecodedHead(network, spec, imgsz, layout).eval()
+    return DecodedHead(network, spec, imgsz, layout, proto_factor).eval()
 
 
 def scale_coefficients(network: nn.Module, divisor: float) -> None:
@@ -174,7 +179,9 @@ def roles(spec: ModelSpec, layout: Layout) -> tuple[OutputRole, ...]:
     return tuple(OutputRole(index=i, kind=kind, stride=stride) for i, (kind, stride) in enumerate(kinds))
 
 
-def contract(spec: ModelSpec, layout: Layout, imgsz: int, coef_divisor: float = 1.0) -> Contract:
+def contract(
+    spec: ModelSpec, layout: Layout, imgsz: int, coef_divisor: float = 1.0, proto_factor: float = 1.0
+) -> Contract:
     """The contract of a module of this layout. Decoded boxes are normalised to 0..1."""
     return Contract(
         spec=spec,
@@ -183,4 +190,5 @@ def contract(spec: ModelSpec, layout: Layout, imgsz: int, coef_divisor: float = 
         roles=roles(spec, layout),
         box_unit=1.0 if layout == "raw" else float(imgsz),
         coef_divisor=coef_divisor,
+        proto_factor=proto_factor,
     )

@@ -35,12 +35,14 @@ def export_onnx(
     balance: tuple[Path, ...],
     upsample: Upsample,
     out: Path,
+    mask_gain: float = 0.0,
 ) -> ExportedModel:
     """Write `weights` (.pt or .safetensors) as ONNX to `out`; every output is held against torch.
 
     Mask coefficients are divided by `coef_divisor`, or by what balances them on the images `balance` where there are
-    some (layout concat); `upsample` "transposed" replaces resizing (edgeai/export/upsample.py). Raises InputError for a
-    checkpoint or size that cannot be exported, ToolError where parity fails.
+    some (layout concat); `upsample` "transposed" replaces resizing (edgeai/export/upsample.py). With a `mask_gain`,
+    prototypes of layout concat are multiplied so that the products of the outputs are `mask_gain` times the mask
+    logits. Raises InputError for a checkpoint or size that cannot be exported, ToolError where parity fails.
     """
     import torch
 
@@ -59,8 +61,10 @@ def export_onnx(
         heads.scale_coefficients(network, coef_divisor)
     if upsample == "transposed":
         with_transposed_upsampling(network)
-    module = heads.with_head(network, spec, imgsz, layout)
-    contract = heads.contract(spec, layout, imgsz, coef_divisor)
+    multiplied = mask_gain and layout == "concat" and spec.task == "segment"
+    proto_factor = mask_gain * coef_divisor if multiplied else 1.0
+    module = heads.with_head(network, spec, imgsz, layout, proto_factor)
+    contract = heads.contract(spec, layout, imgsz, coef_divisor, proto_factor)
     names = heads.output_names(spec, layout)
     dummy = torch.zeros(1, 3, imgsz, imgsz)
     with torch.no_grad():
@@ -80,6 +84,7 @@ def export_onnx(
                 ("layout", layout),
                 ("imgsz", imgsz),
                 ("coef_divisor", coef_divisor),
+                *([("proto_factor", proto_factor)] if multiplied else []),
                 ("upsample", upsample),
                 ("opset", OPSET),
             ],

@@ -22,6 +22,11 @@ KINDS: dict[str, frozenset[str]] = {
     "split": frozenset({"boxes", "scores", "coefs", "proto", "probs"}),
     "concat": frozenset({"pred", "proto", "probs"}),
 }
+# ST's applications set a mask pixel where coefficients . prototypes >= 0.5, without a sigmoid. Prototypes times ST_GAIN
+# times the divisor make that a logit of 1/16.
+ST_MASK_PRODUCT = 0.5
+ST_GAIN = 8.0
+HIGHEST_ST_LOGIT = 0.1  # masks beyond it are visibly too small: at 0.5 they lose a tenth of their area
 INTEGER_MAX = {"int8": 127, "uint8": 255, "int16": 32767, "uint16": 65535}
 
 
@@ -47,8 +52,8 @@ def _problems(contract: Contract, graph: Graph) -> Iterator[str]:
     spec = contract.spec
     if not 0 < contract.imgsz <= MAX_IMGSZ:
         yield f"imgsz {contract.imgsz}"
-    if not all(math.isfinite(v) and v > 0 for v in (contract.box_unit, contract.coef_divisor)):
-        yield "box_unit and coef_divisor must be positive"
+    if not all(math.isfinite(v) and v > 0 for v in (contract.box_unit, contract.coef_divisor, contract.proto_factor)):
+        yield "box_unit, coef_divisor and proto_factor must be positive"
     if {len(contract.mean), len(contract.std)} not in ({0}, {3}) or not all(s > 0 for s in contract.std):
         yield "mean and std must be three numbers each, std positive"
     if not spec.names or spec.reg_max < 0 or spec.num_coefs < 0 or any(s < 1 for s in spec.strides):
@@ -70,6 +75,13 @@ def _problems(contract: Contract, graph: Graph) -> Iterator[str]:
         expected = channels(contract, role)
         if expected not in shape[1:2] + shape[-1:] and -1 not in shape and shape:
             yield f"output {role.kind!r} has shape {list(shape)}, {expected} channels were expected"
+
+
+def st_mask_logit(contract: Contract) -> float | None:
+    """The logit from which on ST's applications set a mask pixel; None where they do not read the file's masks."""
+    if contract.layout != "concat" or not any(role.kind == "proto" for role in contract.roles):
+        return None
+    return ST_MASK_PRODUCT * contract.coef_divisor / contract.proto_factor
 
 
 def channels(contract: Contract, role: OutputRole) -> int:

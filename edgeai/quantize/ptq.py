@@ -224,8 +224,11 @@ def write_quantized(
 ) -> Written:
     """`quantize` from file to file and the tuning of `method` on `images`, the contract inside.
 
-    A network with operators that cannot be simulated is not tuned; the note says so.
+    Masks of layout concat are those of ST's rule (edgeai/quantize/st_masks.py). A network with operators that cannot be
+    simulated is not tuned; the note says so.
     """
+    from edgeai.quantize.st_masks import with_st_masks
+
     model = source.read_bytes()
     correct, floats = method.biases != "none", method.decode == "float"
     if floats and not any(role.kind in ("boxes", "pred") for role in contract.roles):
@@ -237,5 +240,6 @@ def write_quantized(
             data, chosen = tuned(data, model, contract, method, images, progress)
         except NotSimulatedError as error:
             note = f"not tuned: {error.message}"
+    data, contract = with_st_masks(data, contract)
     out.write_bytes(with_contract(data, contract))
     return Written(contract, chosen, note)

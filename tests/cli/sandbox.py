@@ -263,6 +263,7 @@ MAKERS: dict[str, tuple[tuple[str, ...], str | Callable[[Sandbox], None]]] = {
     "kit": ((), _kit),
     "model.tflite": (("edgeai.toml",), "edgeai quantize -o model.tflite"),
     "per_tensor.tflite": (("edgeai.toml",), "edgeai quantize --per-tensor --layout concat -o per_tensor.tflite"),
+    "concat_int8.tflite": (("per_tensor.tflite",), _renamed("per_tensor.tflite")),
     "recipe.toml": ((), lambda s: (s.root / "recipe.toml").write_text(RECIPE)),
     "int8.tflite": (("model.tflite",), _renamed("model.tflite")),
     "best_int8.tflite": (("model.tflite",), _renamed("model.tflite")),
