@@ -101,3 +101,10 @@ def normalised(image: NDArray[np.uint8], mean: Sequence[float], std: Sequence[fl
     if not std:
         return real
     return np.asarray((real - np.asarray(mean, np.float32)) / np.asarray(std, np.float32), np.float32)
+
+
+def laid_out(images: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
+    """Images [N, H, W, 3] in the order of axes of an input of `shape`: as they are, or channels first."""
+    if len(shape) == 4 and shape[1] == 3 and shape[3] != 3:
+        return np.ascontiguousarray(np.moveaxis(images, -1, 1))
+    return images

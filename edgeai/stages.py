@@ -34,6 +34,7 @@ from edgeai.provenance import CONVERT_TOOLS, EVALUATE_TOOLS, EXPORT_TOOLS, QUANT
 from edgeai.quantize.calibration import CalibrationSource, batches
 from edgeai.quantize.ptq import InputType, OutputType, Written
 from edgeai.quantize.recipe import DEFAULT, Method
+from edgeai.recognise import Asked
 from edgeai.training.learned import ranges_path
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ T = TypeVar("T")
 
 BALANCE_IMAGES = 16  # images that set the divisor of balanced concat: a range, not an accuracy
 LOG = "log.txt"
+CONVERTED = {
+    ".tflite": "a TFLite file: what is quantised here is the network before that",
+    ".nb": "a network binary for the NPU of an STM32MP2: it is compiled already",
+}
 
 
 class Listener(Protocol):
@@ -57,8 +62,8 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What to quantise to. `layout` is for checkpoints, `mean` and `std` (of RGB / 255) for ONNX files; `imgsz` 0 is
-    the size that an ONNX file fixes.
+    """What to quantise to. `layout` is for checkpoints, `mean`, `std` (of RGB / 255), `head` and `boxes` for ONNX files
+    that do not say it themselves; `imgsz` 0 is the size that an ONNX file fixes.
     """
 
     granularity: Granularity = "per-channel"
@@ -69,6 +74,13 @@ class Recipe:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     method: Method = DEFAULT
+    head: str = ""
+    boxes: str = ""
+
+    @property
+    def asked(self) -> Asked:
+        """What the user says of an ONNX file."""
+        return Asked(head=self.head, boxes=self.boxes, mean=self.mean, std=self.std, imgsz=self.imgsz)
 
 
 class Stages:
@@ -297,11 +309,21 @@ class Stages:
 
     def float_onnx(self, model: Path, recipe: Recipe, calibration: CalibrationSource) -> tuple[Path, ExportedModel]:
         """The ONNX file to quantise: exported from a checkpoint, or the user's own made static."""
-        if existing_file(model, "a model").suffix.lower() != ".onnx":
+        if existing_file(model, "a model").suffix.lower() in CONVERTED:
+            raise InputError(
+                f"{model.name} is {CONVERTED[model.suffix.lower()]}", "pass the float network: .pt or .onnx"
+            )
+        if model.suffix.lower() != ".onnx":
             return self.exported(model, recipe.layout, recipe.imgsz, calibration, upsample=recipe.method.upsample)
         if recipe.method.upsample != DEFAULT.upsample:
             raise InputError("an ONNX file upsamples as it does", "pass the checkpoint, or a recipe without upsample")
-        return self.imported_onnx(model, recipe.imgsz or None, recipe.mean, recipe.std)
+        path, exported = self.imported_onnx(model, recipe.asked, separate=True)
+        if exported.contract.layout == "end2end":
+            raise InputError(
+                f"{model.name} gives detections that it selected itself: boxes, scores and classes in one tensor",
+                "export the head before that selection (Ultralytics: end2end=False, and nms=False)",
+            )
+        return path, exported
 
     def float_tflite(
         self, model: Path, recipe: Recipe, calibration: CalibrationSource
@@ -315,22 +337,18 @@ class Stages:
         return exported, *self.converted(onnx, exported.contract, equalised)
 
     def imported_onnx(
-        self,
-        model: Path,
-        imgsz: int | None,
-        mean: tuple[float, ...] = (),
-        std: tuple[float, ...] = (),
-        part: bool = False,
+        self, model: Path, asked: Asked, part: bool = False, separate: bool = False
     ) -> tuple[Path, ExportedModel]:
-        """Somebody else's ONNX file, static and with a contract; `part` cuts off what cannot be deployed."""
+        """Somebody else's ONNX file, static and with a contract; `part` cuts off what cannot be deployed, `separate`
+        gives boxes in pixels an output of their own."""
         from edgeai.export.from_onnx import import_onnx
 
-        options = [("imgsz", imgsz), ("mean", mean), ("std", std), ("part", part)]
+        options = [("asked", asked), ("part", part), ("separate", separate)]
         inputs = provenance("export", [file_ref(existing_file(model, "an ONNX file"))], options, EXPORT_TOOLS)
         name = f"{model.stem}_part.onnx" if part else f"{model.stem}.onnx"
 
         def produce(folder: Path) -> None:
-            self._child(folder, import_onnx, model, imgsz, mean, std, part, folder / name, "exported.json")
+            self._child(folder, import_onnx, model, asked, part, separate, folder / name, "exported.json")
 
         folder = self._stage(inputs, produce)
         return folder / name, _load(ExportedModel, folder / "exported.json")

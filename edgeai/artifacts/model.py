@@ -7,7 +7,7 @@ from typing import Literal
 
 from edgeai.artifacts.base import Count, FileRef, Provenance
 
-Layout = Literal["raw", "split", "concat"]
+Layout = Literal["raw", "split", "concat", "end2end", "tensors"]
 Upsample = Literal["resize", "transposed"]
 Granularity = Literal["per-channel", "per-tensor", "float"]
 Task = Literal["segment", "detect", "classify", "features"]
@@ -26,11 +26,21 @@ class TensorAudit:
 
 
 @dataclass(frozen=True, slots=True)
+class FieldEvidence:
+    """One field of what a file is, and what says so: metadata, the graph, the numbers, the user, a convention."""
+
+    field: str
+    value: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class AuditReport:
     """What a file really is, read from its bytes and from nothing else.
 
     `weights_*` count constant tensors that feed convolutions and matrix products. `box_step_px` and
-    `score_step_percent` are what one step of the output's scale is worth; 0.0 where they do not apply.
+    `score_step_percent` are what one step of the output's scale is worth; 0.0 where they do not apply. `evidence` is
+    what the file was recognised as, field by field; `refusal` why its outputs cannot be decoded, empty where they can.
     """
 
     file: FileRef
@@ -53,6 +63,9 @@ class AuditReport:
     constants_bytes: int
     macs: int
     findings: tuple[str, ...]
+    evidence: tuple[FieldEvidence, ...] = ()
+    head: str = ""
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +110,9 @@ class OutputRole:
     kind: `dfl` [1,h,w,4*reg_max] and `logits` [1,h,w,nc] and `coefs` [1,h,w,num_coefs] of one level (layout raw,
     `stride` > 0); `boxes` [1,N,4] xywh, `scores` [1,N,nc], `coefs` [1,N,num_coefs] (layout split); `pred`
     [1,4+nc+num_coefs,N] (layout concat); `proto` [1,h,w,num_coefs]; `anchors` [1,h,w,na*(5+nc+num_coefs)] of one
-    level (YOLOv5); `probs` [1,nc], logits or probabilities; `tensor` anything else. `index` is the place among the
-    outputs of the file. NHWC, or NCHW in an ONNX file.
+    level (YOLOv5); `pred5` [1,N,5+nc+num_coefs] cx, cy, w, h, objectness, classes (YOLOv5, decoded); `detections`
+    [1,K,6+num_coefs] x1, y1, x2, y2, score, class (layout end2end); `probs` [1,nc], logits or probabilities; `tensor`
+    anything else. `index` is the place among the outputs of the file. NHWC or NCHW, rows or columns: the shapes tell.
     """
 
     index: int
@@ -116,6 +130,8 @@ class Contract:
     prototypes are multiplied. No positive factor changes a mask where the rule is logit > 0; ST's applications set a
     pixel where the product of what the file holds reaches 0.5, that is where the logit reaches 0.5 k / m.
     The input is (RGB / 255 - mean) / std; empty `mean` and `std` mean RGB / 255.
+    `head` is the name in `edgeai.recognise.heads`, empty in files that are older than those names. `logits`: scores of
+    `pred`, `scores` and `probs` have no sigmoid or softmax yet. Layout `tensors` is of outputs that are not decoded.
     """
 
     spec: ModelSpec
@@ -127,6 +143,8 @@ class Contract:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     proto_factor: float = 1.0
+    head: str = ""
+    logits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ import click
 
 from edgeai.artifacts.debug import ConcatSpread, DebugReport, LayerError
 from edgeai.cli.listener import TerminalListener
-from edgeai.cli.options import PathParam, calibration_set, json_option
+from edgeai.cli.options import PathParam, asked_of, calibration_set, head_options, json_option
 from edgeai.cli.render import emit, facts, shorten, table
 from edgeai.errors import InputError
 from edgeai.files import file_ref, write_text
 from edgeai.progress import Progress
 from edgeai.project import Project, load_project
+from edgeai.recognise import Asked
 
 if TYPE_CHECKING:
     from edgeai.artifacts import Contract, Upsample
@@ -34,6 +35,7 @@ KIND = 14
 @click.option("--seed", type=int, metavar="S", help="Seed of the choice of images.")
 @click.option("--threshold", type=float, metavar="DB", help="Stepwise SQNR below which a layer is bad.  [default: 10]")
 @click.option("--layers", type=click.IntRange(min=0), default=12, show_default=True, help="Rows of the table; 0: all.")
+@head_options
 @click.option("--svg", type=PathParam, metavar="OUT.svg", help="Write a picture.")
 @click.option("-o", "--output", type=PathParam, metavar="OUT.json", help="Write the report as JSON.")
 @json_option
@@ -45,6 +47,9 @@ def command(
     seed: int | None,
     threshold: float | None,
     layers: int,
+    head: str | None,
+    boxes: str | None,
+    input_range: str | None,
     svg: Path | None,
     output: Path | None,
     as_json: bool,
@@ -67,7 +72,8 @@ def command(
     paths = chosen.paths[:limit]
     floats = _float_tflite(project, model, reference) if reference is not None else None
     with Progress("compare layers", 2 * len(paths)) as progress:
-        report = debug(model, floats, paths, THRESHOLD_DB if threshold is None else threshold, progress.advance)
+        limit_db = THRESHOLD_DB if threshold is None else threshold
+        report = debug(model, floats, paths, limit_db, progress.advance, asked_of(head, boxes, input_range))
     if reference is not None:
         report = replace(report, reference=file_ref(reference))
     if svg is not None:
@@ -88,7 +94,8 @@ def _float_tflite(project: Project, model: Path, reference: Path) -> Path:
         return reference
     stages, contract = Stages(project.cache, TerminalListener()), _contract(model)
     if reference.suffix.lower() == ".onnx":
-        onnx, exported = stages.imported_onnx(reference, contract.imgsz, contract.mean, contract.std)
+        asked = Asked(mean=contract.mean, std=contract.std, imgsz=contract.imgsz)
+        onnx, exported = stages.imported_onnx(reference, asked, separate=contract.layout == "split")
     else:
         onnx, exported = stages.exported(
             reference,
@@ -111,14 +118,12 @@ def _upsampling(model: Path) -> Upsample:
 
 
 def _contract(model: Path) -> Contract:
-    from edgeai.graph import load_graph
-    from edgeai.graph.contract import infer_contract, read_contract
+    from edgeai.recognise.know import know_file
 
-    graph = load_graph(model)
-    contract = read_contract(graph) or infer_contract(graph, model.stem)
-    if contract is None:
+    known = know_file(model)
+    if known.refusal is not None:
         raise InputError(f"{model.name} does not say how it was made", "pass the float TFLite it was made from")
-    return contract
+    return known.contract
 
 
 # --- text ---------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeai.artifacts import EvalResult, Fact, to_json
-from edgeai.cli.options import evaluation_set, model_path, project_file
+from edgeai.cli.options import asked_of, evaluation_set, head_options, model_path, project_file
 from edgeai.cli.render import facts, shorten, table, width
 from edgeai.errors import InputError
 from edgeai.files import existing_file, file_ref, write_text
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edgeai.evaluate.classify import ClassFolders
     from edgeai.evaluate.dataset import Dataset
     from edgeai.evaluate.postprocess import Thresholds
+    from edgeai.recognise import Asked
     from edgeai.sweep.engine import Engine
     from edgeai.sweep.shards import Opening
 
@@ -41,6 +42,7 @@ FIGURES = ("box_ap", "box_ap50", "mask_ap", "mask_ap50")
 @click.option("--annotations", type=click.Path(path_type=Path), help="COCO instances.json of the images.")
 @click.option("--imgsz", type=click.IntRange(min=1), help="Input size, for models that do not fix it.")
 @click.option("--classes", metavar="A,B,...", default="", help="Class names, for models that carry none.")
+@head_options
 @click.option("--limit", type=click.IntRange(min=1), help="Use the first N images, by id.")
 @click.option(
     "--kernels", type=click.Choice(["xnnpack", "builtin", "reference"]), default="xnnpack", show_default=True,
@@ -67,6 +69,9 @@ def command(
     annotations: Path | None,
     imgsz: int | None,
     classes: str,
+    head: str | None,
+    boxes: str | None,
+    input_range: str | None,
     limit: int | None,
     kernels: Kernels,
     threads: int,
@@ -106,6 +111,7 @@ def command(
 
     _refuse_mixed(on_board, as_on_board, shards, workers, scheduler)
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
+    asked = asked_of(head, boxes, input_range, names=names)
     project = load_project()
     models = tuple(model_path(project, model) for model in models) or (model_path(project, None), project_file(project))
     thresholds = Thresholds(conf, iou, max_det)
@@ -116,13 +122,13 @@ def command(
     with open_engine(workers, scheduler) as engine:
         for model, target in zip(models, targets, strict=True):
             size = imgsz or (project.settings.model.imgsz if project.found and model.suffix in CHECKPOINTS else None)
-            opener = partial(open_runner, kernels=kernels, threads=threads, imgsz=size, names=names)
+            opener = partial(open_runner, kernels=kernels, threads=threads, imgsz=size, names=names, asked=asked)
             if on_board is not None:
-                opener = partial(_open_on_board, on_board, project.cache.root / "on-board", port, names)
+                opener = partial(_open_on_board, on_board, project.cache.root / "on-board", port, asked)
             if as_on_board is not None:
                 result = _evaluate_as_on(as_on_board, model, opener, dataset, thresholds, tta)
             elif shards is not None:
-                opening = Opening(model, kernels, max(1, threads // workers), size, names)
+                opening = Opening(model, kernels, max(1, threads // workers), size, names, asked)
                 result = _evaluate_shards(opening, dataset, thresholds, tta, shards, engine)
             else:
                 result = _evaluate_one(model, opener, dataset, thresholds, tta)
@@ -260,13 +266,14 @@ def _evaluate_shards(
         return evaluate_shards(opening, dataset, thresholds, shards, engine, progress.report, VIEWS if tta else ())
 
 
-def _open_on_board(board: str, store: Path, port: str, names: tuple[str, ...], model: Path) -> Runner:
+def _open_on_board(board: str, store: Path, port: str, asked: Asked, model: Path) -> Runner:
     """The board as a runner; what it has answered is kept in `store`."""
     from edgeai.board import load_board
     from edgeai.device.runner import DeviceRunner
     from edgeai.evaluate.backends import with_names
 
-    return with_names(DeviceRunner(model, load_board(board), store, port), names, model)
+    runner = DeviceRunner(model, load_board(board), store, port, asked=asked)
+    return with_names(runner, asked.names, model)
 
 
 def _evaluate_as_on(

@@ -8,7 +8,16 @@ import click
 
 from edgeai.artifacts import ExportedModel, Layout, Upsample
 from edgeai.cli.listener import TerminalListener
-from edgeai.cli.options import TRIPLE, PathParam, imgsz_option, json_option, layout_option, model_path
+from edgeai.cli.options import (
+    TRIPLE,
+    PathParam,
+    asked_of,
+    head_options,
+    imgsz_option,
+    json_option,
+    layout_option,
+    model_path,
+)
 from edgeai.cli.render import emit, facts
 from edgeai.errors import InputError
 from edgeai.graph.contract import ST_GAIN
@@ -31,6 +40,7 @@ from edgeai.stages import Stages, deliver
     "--upsample", type=click.Choice(["resize", "transposed"]), default="resize", show_default=True,
     help="transposed: by a convolution with fixed weights, which the NPU of an N6 runs.",
 )  # fmt: skip
+@head_options
 @click.option("--part", is_flag=True, help="Of an ONNX file, only the part that an STM32 can run.")
 @json_option
 def command(
@@ -42,6 +52,9 @@ def command(
     mean: tuple[float, float, float] | None,
     std: tuple[float, float, float] | None,
     upsample: Upsample,
+    head: str | None,
+    boxes: str | None,
+    input_range: str | None,
     part: bool,
     as_json: bool,
 ) -> None:
@@ -60,7 +73,7 @@ def command(
     if source.suffix.lower() == ".onnx":
         if upsample != "resize":
             raise InputError("an ONNX file upsamples as it does", "pass the checkpoint, or no --upsample")
-        path, exported = stages.imported_onnx(source, imgsz, mean or (), std or (), part)
+        path, exported = stages.imported_onnx(source, asked_of(head, boxes, input_range, mean, std, imgsz), part)
         target = output or Path(f"{source.stem}_static.onnx")
         deliver(path, target)
         emit(exported, describe(exported, target), as_json)

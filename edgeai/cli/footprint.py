@@ -136,7 +136,7 @@ def _plot(target: Path, model: Path, result: Footprint) -> None:
 
     if target.suffix.lower() not in (".svg", ".png"):
         raise click.UsageError(f"--plot {target}: the name must end in .svg or .png")
-    graph = load_graph(model, computing=False)
+    graph = load_graph(model)
     drawn = picture(result, graph, live_ranges(graph))
     if target.suffix.lower() == ".svg":
         write_text(target, drawn)

@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 
 from edgeai.artifacts import AuditReport, Count, TensorAudit
+from edgeai.cli.options import asked_of, head_options
 from edgeai.cli.render import emit, facts, kib, table
+from edgeai.recognise import HEADS
 
 WIDTH = 80
 NAME_WIDTH = 26
@@ -17,9 +19,15 @@ NAME_WIDTH = 26
 
 @click.command(short_help="Say what a TFLite or ONNX file really is.")
 @click.argument("file", type=click.Path(path_type=Path))
+@head_options
+@click.option("--imgsz", type=click.IntRange(min=1), metavar="N", help="Input size, for an ONNX file of any size.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(file: Path, as_json: bool) -> None:
+def command(
+    file: Path, head: str | None, boxes: str | None, input_range: str | None, imgsz: int | None, as_json: bool
+) -> None:
     """Read FILE and say how its weights are quantised, what its outputs mean and what one step of them is worth.
+
+    Every field of what the file is comes with what says so: its metadata, its graph, its numbers, or you.
 
     Everything is read from the bytes of the file; its name is not believed.
 
@@ -28,7 +36,7 @@ def command(file: Path, as_json: bool) -> None:
     """
     from edgeai.graph.audit import audit
 
-    report = audit(file)
+    report = audit(file, asked_of(head, boxes, input_range, imgsz=imgsz))
     emit(report, render(report), as_json)
 
 
@@ -37,12 +45,30 @@ def render(report: AuditReport) -> str:
     parts = [
         f"{report.file.name}  ({report.format}, {report.file.bytes:,} bytes)",
         facts(verdict(report)),
+        _evidence(report),
         _tensors(report),
         _wrapped("operators", _compact(report.operators)) + "\n" + _wrapped("types", _compact(report.dtypes)),
     ]
     if report.findings:
         parts.append("findings\n" + "\n".join(_bullet(finding) for finding in report.findings))
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
+
+
+def _evidence(report: AuditReport) -> str:
+    """What the file was recognised as: a line a field, with what says so."""
+    lines = []
+    for entry in report.evidence:
+        text = f"{_printable(entry.value)}  [{_printable(entry.source)}]"
+        lines.append(
+            textwrap.fill(
+                text, WIDTH, initial_indent=f"  {entry.field:<13}", subsequent_indent=" " * 15, break_on_hyphens=False
+            )
+        )
+    return "what it is, and what says so\n" + "\n".join(lines) if lines else ""
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def verdict(report: AuditReport) -> list[tuple[str, str]]:
@@ -71,12 +97,13 @@ def _layout(report: AuditReport) -> str:
         "split": "split (a tensor each for boxes, scores and coefficients)",
         "raw": "raw (the convolutions; the decode runs outside)",
         "detect": "detect (boxes and scores in one tensor, no masks)",
-    }.get(report.layout, "not one of edgeai's")
+        "end2end": "end2end (detections that the network selected)",
+    }.get(report.layout) or HEADS.get(report.head, ("not one of edgeai's",))[0]
 
 
 def _box_step(report: AuditReport) -> str:
     if report.box_step_px:
-        return f"{report.box_step_px:.1f} px"
+        return f"{report.box_step_px:.2g} px" if report.box_step_px < 1 else f"{report.box_step_px:.1f} px"
     return "does not apply (boxes are logits)" if report.layout == "raw" else "does not apply (float output)"
 
 

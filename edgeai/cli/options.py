@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -15,6 +16,7 @@ from edgeai.models.bundled import bundled_model
 from edgeai.project import Project, load_project
 from edgeai.quantize.calibration import CalibrationSource, open_calibration
 from edgeai.quantize.ptq import InputType, OutputType
+from edgeai.recognise import HEADS, RANGES, Asked
 from edgeai.stages import Recipe, Stages
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class _Triple(click.ParamType[tuple[float, float, float]]):
 
 
 TRIPLE = _Triple()
+DECODED = [name for name, (_, decoded) in HEADS.items() if decoded]
 
 imgsz_option = click.option("--imgsz", type=int, metavar="N", help="Input size in pixels, a multiple of 32.")
 layout_option = click.option("--layout", type=click.Choice(["raw", "split", "concat"]), help="Head layout.")
@@ -58,6 +61,9 @@ def quantize_options(function: F) -> F:
             layout_option,
             click.option("--mean", type=TRIPLE, metavar="R,G,B", help="Mean of RGB / 255 an ONNX file expects."),
             click.option("--std", type=TRIPLE, metavar="R,G,B", help="Deviation of RGB / 255 an ONNX file expects."),
+            click.option("--input-range", type=click.Choice(list(RANGES)), help="What an ONNX file takes pixels in."),
+            click.option("--head", type=click.Choice(DECODED), metavar="NAME", help="What an ONNX file gives."),
+            click.option("--boxes", type=click.Choice(["pixels", "unit"]), help="What boxes of an ONNX file are in."),
             click.option("--calibration", type=PathParam, metavar="DIR|LIST|MANIFEST", help="Calibration images."),
             click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N calibration images."),
             click.option("--seed", type=int, metavar="S", help="Seed of the choice of calibration images."),
@@ -67,6 +73,34 @@ def quantize_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def head_options(function: F) -> F:
+    """What the user says of a file that does not say it itself."""
+    for option in (
+        click.option("--input-range", type=click.Choice(list(RANGES)), help="What the input takes pixels in."),
+        click.option("--boxes", type=click.Choice(["pixels", "unit"]), help="What boxes are in; unit is 0..1."),
+        click.option("--head", type=click.Choice(DECODED), metavar="NAME", help="What the outputs are."),
+    ):
+        function = option(function)
+    return function
+
+
+def asked_of(
+    head: str | None = None,
+    boxes: str | None = None,
+    input_range: str | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    imgsz: int | None = None,
+    names: tuple[str, ...] = (),
+) -> Asked:
+    """What the options of a command say of a file."""
+    if (mean is None) != (std is None) or any(value <= 0 for value in std or ()):
+        raise InputError("--mean and --std go together, and std is positive", "as in --mean 0,0,0 --std 1,1,1")
+    if input_range and std:
+        raise InputError("--input-range and --mean exclude each other", "leave out one of them")
+    return Asked(head or "", boxes or "", input_range or "", mean or (), std or (), names, imgsz or 0)
 
 
 def model_path(project: Project, given: Path | None) -> Path:
@@ -132,6 +166,9 @@ def recipe(
     output_type: str | None = None,
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
+    input_range: str | None = None,
+    head: str | None = None,
+    boxes: str | None = None,
 ) -> Recipe:
     """What to quantise `source` to: the command line, else the project file, else the defaults."""
     settings = project.settings
@@ -142,8 +179,10 @@ def recipe(
             f"edgeai.toml: input_type {chosen_input!r} / output_type {chosen_output!r} is not known",
             "input_type: int8, uint8 or float32; output_type: int8 or float32",
         )
-    if (mean is None) != (std is None) or any(value <= 0 for value in std or ()):
-        raise InputError("--mean and --std go together, and std is positive", "as in --mean 0,0,0 --std 1,1,1")
+    asked = asked_of(head, boxes, input_range, mean, std)
+    if input_range:
+        low, high = RANGES[input_range]
+        asked = replace(asked, mean=low or (0.0, 0.0, 0.0), std=high or (1.0, 1.0, 1.0))
     own_size = source.suffix.lower() == ".onnx" and not project.found  # the file may fix its size
     return Recipe(
         granularity=granularity or settings.quantize.granularity,
@@ -151,6 +190,8 @@ def recipe(
         imgsz=imgsz or (0 if own_size else settings.model.imgsz),
         input_type=cast(InputType, chosen_input),
         output_type=cast(OutputType, chosen_output),
-        mean=mean or (),
-        std=std or (),
+        mean=asked.mean,
+        std=asked.std,
+        head=asked.head,
+        boxes=asked.boxes,
     )

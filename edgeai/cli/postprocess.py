@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edgeai.artifacts.postprocess import PostprocessSources
+from edgeai.cli.options import asked_of, head_options
 from edgeai.cli.render import emit, facts, kib
 from edgeai.files import existing_file
 
@@ -18,9 +19,19 @@ from edgeai.files import existing_file
 @click.option("--iou", type=float, default=0.7, show_default=True, help="NMS threshold, per class, by default.")
 @click.option("--max-det", type=int, default=100, show_default=True, help="Detections there is memory for.")
 @click.option("--max-candidates", type=int, default=512, show_default=True, help="Scores there is memory for.")
+@head_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
-    model: Path, output: Path, conf: float, iou: float, max_det: int, max_candidates: int, as_json: bool
+    model: Path,
+    output: Path,
+    conf: float,
+    iou: float,
+    max_det: int,
+    max_candidates: int,
+    head: str | None,
+    boxes: str | None,
+    input_range: str | None,
+    as_json: bool,
 ) -> None:
     """Write C sources that turn the int8 outputs of MODEL into boxes, classes and masks on the device.
 
@@ -35,7 +46,8 @@ def command(
     existing_file(model, "a .tflite file")
     from edgeai.device.postprocess_config import Limits, write_postprocess
 
-    made = write_postprocess(model, output, Limits(conf, iou, max_det, max_candidates))
+    asked = asked_of(head, boxes, input_range)
+    made = write_postprocess(model, output, Limits(conf, iou, max_det, max_candidates), asked)
     emit(made, render(made, output), as_json)
 
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeai.artifacts import Prediction, to_json
-from edgeai.cli.options import PathParam, model_path
+from edgeai.cli.options import PathParam, asked_of, head_options, model_path
 from edgeai.cli.render import facts, shorten, table
 from edgeai.progress import Progress
 from edgeai.project import load_project
 
 if TYPE_CHECKING:
     from edgeai.evaluate.backends import Kernels, Runner
+    from edgeai.recognise import Asked
 
 SHOWN = 40  # lines of the table
 CAMERA_FRAMES = 100
@@ -33,6 +34,7 @@ CAMERA_FRAMES = 100
 @click.option("--max-det", type=int, default=300, show_default=True, help="Detections kept per image.")
 @click.option("--imgsz", type=click.IntRange(min=1), metavar="N", help="Input size, for models that do not fix it.")
 @click.option("--classes", metavar="A,B,...", default="", help="Class names, for models that carry none.")
+@head_options
 @click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Frames of a video or camera.")
 @click.option("--tta", is_flag=True, help="Look at several views of every image and merge them.")
 @click.option("--kernels", type=click.Choice(["xnnpack", "builtin", "reference"]), default="xnnpack",
@@ -51,6 +53,9 @@ def command(
     max_det: int,
     imgsz: int | None,
     classes: str,
+    head: str | None,
+    boxes: str | None,
+    input_range: str | None,
     frames: int | None,
     tta: bool,
     kernels: Kernels,
@@ -81,9 +86,12 @@ def command(
     project = load_project()
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
     chosen = model_path(project, model)
-    opener: Callable[[Path], Runner] = partial(open_runner, kernels=kernels, threads=threads, imgsz=imgsz, names=names)
+    asked = asked_of(head, boxes, input_range, names=names)
+    opener: Callable[[Path], Runner] = partial(
+        open_runner, kernels=kernels, threads=threads, imgsz=imgsz, names=names, asked=asked
+    )
     if on_board is not None:
-        opener = partial(_open_on_board, on_board, project.cache.root / "on-board", port, names)
+        opener = partial(_open_on_board, on_board, project.cache.root / "on-board", port, asked)
     with (
         opener(chosen) as runner,
         Progress(f"predict {chosen.name}", sum(count(source, limit) for source in opened)) as progress,
@@ -102,13 +110,14 @@ def command(
     click.echo(to_json(found) if as_json else render(found, save), nl=not as_json)
 
 
-def _open_on_board(board: str, store: Path, port: str, names: tuple[str, ...], model: Path) -> Runner:
+def _open_on_board(board: str, store: Path, port: str, asked: Asked, model: Path) -> Runner:
     """The board as a runner; what it has answered is kept in `store`."""
     from edgeai.board import load_board
     from edgeai.device.runner import DeviceRunner
     from edgeai.evaluate.backends import with_names
 
-    return with_names(DeviceRunner(model, load_board(board), store, port), names, model)
+    runner = DeviceRunner(model, load_board(board), store, port, asked=asked)
+    return with_names(runner, asked.names, model)
 
 
 def render(found: Prediction, save: Path | None) -> str:

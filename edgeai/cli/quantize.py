@@ -47,6 +47,9 @@ def command(
     layout: Layout | None,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
+    input_range: str | None,
+    head: str | None,
+    boxes: str | None,
     calibration: Path | None,
     limit: int | None,
     seed: int | None,
@@ -80,7 +83,9 @@ def command(
     source = model_path(project, model)
     method = read_recipe(recipe_file) if recipe_file is not None else DEFAULT
     granularity = granularity or method.granularity
-    wanted = recipe(project, source, granularity, imgsz, layout, input_type, output_type, mean, std)
+    wanted = recipe(
+        project, source, granularity, imgsz, layout, input_type, output_type, mean, std, input_range, head, boxes
+    )
     wanted = replace(wanted, method=method)
     photos = calibration_set(project, calibration, limit, seed)
     if searching:

@@ -50,6 +50,9 @@ def command(
     layout: Layout | None,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
+    input_range: str | None,
+    head: str | None,
+    boxes: str | None,
     calibration: Path | None,
     limit: int | None,
     seed: int | None,
@@ -83,7 +86,9 @@ def command(
     project = load_project()
     settings = project.settings
     source = model_path(project, model)
-    one = recipe(project, source, granularity, imgsz, layout, input_type, output_type, mean, std)
+    one = recipe(
+        project, source, granularity, imgsz, layout, input_type, output_type, mean, std, input_range, head, boxes
+    )
     photos = calibration_set(project, calibration, limit, seed)
     folder_and_file = evaluation_set(project, images, annotations)
     dataset = read_dataset(*folder_and_file, eval_limit or settings.evaluation.limit or None)

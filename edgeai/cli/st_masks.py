@@ -27,16 +27,15 @@ def command(model: Path, output: Path | None, as_json: bool) -> None:
     \b
     edgeai st-masks concat_int8.tflite -o best_st.tflite
     """
-    from edgeai.graph import load_graph
-    from edgeai.graph.contract import infer_contract, read_contract, st_mask_logit
+    from edgeai.graph.contract import st_mask_logit
     from edgeai.provenance import provenance
     from edgeai.quantize.ptq import with_contract
     from edgeai.quantize.st_masks import with_st_masks
+    from edgeai.recognise.know import know_file
 
-    graph = load_graph(existing_file(model, "a .tflite file"))
-    contract = read_contract(graph) or infer_contract(graph, model.stem)
-    before = st_mask_logit(contract) if contract is not None else None
-    if contract is None or before is None or graph.format != "tflite":
+    contract = know_file(existing_file(model, "a .tflite file")).contract
+    before = st_mask_logit(contract)
+    if before is None or model.suffix.lower() != ".tflite":
         raise InputError(
             f"{model.name} is not a TFLite file of layout concat with masks", "only those are read by ST's applications"
         )

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from edgeai.artifacts import TensorAudit
 from edgeai.errors import InputError
 from edgeai.evaluate.backends.base import Kernels, input_table
-from edgeai.evaluate.backends.litert import open_interpreter, tflite_contract
+from edgeai.evaluate.backends.litert import open_interpreter
 from edgeai.files import existing_file
 from edgeai.graph import load_graph
 from edgeai.graph.types import Graph
-from edgeai.images import canvas, read_image
+from edgeai.images import canvas, laid_out, read_image
+from edgeai.recognise.know import know
 
 SEED = 7
 
@@ -50,11 +51,11 @@ class HostModel:
             return
         if len(self.inputs) != 1:
             raise InputError(f"{self.path.name} has {len(self.inputs)} inputs, not one image", "use --random 3")
-        contract = tflite_contract(self.graph, self.path)
+        contract = know(self.graph, self.path.stem).takes_pictures(self.path.name)
         entry = self.inputs[0]
         table = input_table(np.dtype(entry.dtype), entry.scale, entry.zero_point, contract.mean, contract.std)
         for image in images:
-            yield [pixels(canvas(read_image(image), contract), table).reshape(entry.shape)]
+            yield [laid_out(pixels(canvas(read_image(image), contract), table)[None], entry.shape)]
 
     def random_inputs(self, count: int) -> Iterable[list[NDArray[Any]]]:
         """Seeded noise over the whole range of every input."""

@@ -19,13 +19,14 @@ import edgeai
 from edgeai.artifacts import Contract, FileRef, OutputRole
 from edgeai.artifacts.postprocess import PostprocessSources
 from edgeai.errors import InputError, ToolError
-from edgeai.evaluate.backends.litert import tflite_contract
 from edgeai.evaluate.decode import Output, OutputReader, OutputTable, score_levels
 from edgeai.evaluate.nms import IOU
 from edgeai.files import existing_file, file_ref, write_bytes, write_text
 from edgeai.graph import load_graph
 from edgeai.graph.types import Graph
 from edgeai.provenance import provenance
+from edgeai.recognise import HEADS, NOTHING, Asked
+from edgeai.recognise.know import know
 
 SOURCES = ("edgeai_postprocess.h", "edgeai_postprocess.c", "edgeai_masks.c")
 CONFIG = "postprocess_config.h"
@@ -101,14 +102,14 @@ class _Network:
         return self.contract.spec.reg_max if self.contract.layout == "raw" else 0
 
 
-def write_postprocess(model: Path, folder: Path, limits: Limits) -> PostprocessSources:
+def write_postprocess(model: Path, folder: Path, limits: Limits, asked: Asked = NOTHING) -> PostprocessSources:
     """Write the C post-processing of a TFLite file into `folder`: the sources, `postprocess_config.h` with sizes and
     limits, and `postprocess_network.c` with scales and tables. Same file and limits, same bytes.
 
     Raises InputError where the outputs are not int8 or uint8 tensors of a raw, split or concat head.
     """
     reference = file_ref(existing_file(model, "a .tflite file"))
-    network = _network(load_graph(model), model)
+    network = _network(load_graph(model), model, asked)
     home = sources_folder()
     for name in SOURCES:
         write_bytes(folder / name, (home / name).read_bytes())
@@ -130,12 +131,15 @@ def sources_folder() -> Path:
 # --- from the contract ----------------------------------------------------------------------------
 
 
-def _network(graph: Graph, path: Path) -> _Network:
-    contract = tflite_contract(graph, path)
+def _network(graph: Graph, path: Path, asked: Asked) -> _Network:
+    contract = know(graph, path.stem, asked).certain(path.name)
     kinds = {role.kind for role in contract.roles}
     if not kinds & {"dfl", "boxes", "pred"}:
-        what = "YOLOv5's anchor head" if "anchors" in kinds else f"a {contract.spec.task} network"
+        what = HEADS[contract.head][0] if contract.head in HEADS else f"a {contract.spec.task} network"
+        what = "YOLOv5's anchor head" if "anchors" in kinds else what
         raise InputError(f"the C post-processing does not read {what}", "raw, split and concat heads are read")
+    if contract.logits:
+        raise InputError(f"the scores of {path.name} are logits in layout {contract.layout}", "export with the sigmoid")
     tensors = [graph.tensors[index] for index in graph.outputs]
     used = [tensors[role.index] for role in contract.roles]
     dtypes = {tensor.dtype for tensor in used}

@@ -20,10 +20,12 @@ from edgeai.device.faults import LineFault
 from edgeai.device.host import pixels
 from edgeai.errors import InputError
 from edgeai.evaluate.backends.base import Runner, input_table, package_version, weights_kind
-from edgeai.evaluate.backends.litert import tflite_contract
 from edgeai.evaluate.decode import Output
 from edgeai.files import existing_file, file_ref, sha256_bytes, write_bytes
 from edgeai.graph import load_graph
+from edgeai.images import laid_out
+from edgeai.recognise import NOTHING, Asked
+from edgeai.recognise.know import know
 
 DIGEST = 32  # bytes of a sha256
 
@@ -36,16 +38,20 @@ class DeviceRunner(Runner):
     the file cannot be run, DeviceError where the board fails.
     """
 
-    def __init__(self, path: Path, board: Board, store: Path, port: str = "", timeout: float = 60.0) -> None:
+    def __init__(
+        self, path: Path, board: Board, store: Path, port: str = "", timeout: float = 60.0, asked: Asked = NOTHING
+    ) -> None:
         graph = load_graph(existing_file(path, "a .tflite file"))
-        self.contract: Contract = tflite_contract(graph, path)
+        self.known = know(graph, path.stem, asked)
+        self.contract: Contract = self.known.decodable(path.name)
         self.precision, self.granularity = weights_kind(graph)
         self.model: FileRef = file_ref(path)
         self.name = path.stem
         entry = graph.tensors[graph.inputs[0]]
         size = self.contract.imgsz
-        if len(graph.inputs) != 1 or tuple(entry.shape) != (1, size, size, 3):
-            raise InputError(f"{path.name} does not take one image [1, {size}, {size}, 3]")
+        if tuple(entry.shape) not in ((1, size, size, 3), (1, 3, size, size)):
+            raise InputError(f"{path.name} does not take one RGB image of {size} pixels")
+        self._shape = tuple(entry.shape)
         scale, zero_point = (entry.scale, entry.zero_point) if entry.quantized else (0.0, 0)
         self._table = input_table(np.dtype(entry.dtype), scale, zero_point, self.contract.mean, self.contract.std)
         self._outputs = [graph.tensors[index] for index in graph.outputs]
@@ -84,7 +90,7 @@ class DeviceRunner(Runner):
         self.faults.append(fault.kind)
 
     def infer(self, image: NDArray[np.uint8]) -> tuple[Output, ...]:
-        data = np.ascontiguousarray(pixels(image, self._table)).tobytes()
+        data = np.ascontiguousarray(laid_out(pixels(image, self._table)[None], self._shape)).tobytes()
         place = self._store / f"{sha256_bytes(data)[:32]}.bin"
         arrays = self._stored(place)
         if arrays is None:

@@ -21,16 +21,22 @@ from edgeai.artifacts import Contract, OutputRole
 from edgeai.errors import InputError
 
 Floats = NDArray[np.float32]
+SCORE_MARGIN = 1e-3  # half precision rounds 1 up by as much
+SCORED = ("pred", "pred5", "scores", "detections")
 Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output as the network gave it. real = scale * (array - zero_point); `scale` is 0.0 for a float array."""
+    """One output as the network gave it. real = scale * (array - zero_point); `scale` is 0.0 for a float array.
+
+    `step` is that of the integers that a float array was de-quantised from inside the network, 0.0 where it was not.
+    """
 
     array: NDArray[Any]
     scale: float = 0.0
     zero_point: int = 0
+    step: float = 0.0
 
     def real(self) -> Floats:
         """The values as float32, same shape."""
@@ -79,12 +85,18 @@ def decode(outputs: Sequence[Output], contract: Contract, conf: float) -> Candid
         parts = [_split(reader, conf)]
     elif "pred" in kinds:
         parts = [_concat(reader, conf)]
+    elif "pred5" in kinds:
+        parts = [_with_objectness(reader, conf)]
+    elif "detections" in kinds:
+        parts = [_selected(reader, conf)]
     else:
         raise InputError(f"{contract.spec.name} gives no boxes", "only detection and segmentation networks are decoded")
-    return _merge(parts, reader.proto())
+    return _merge(parts, reader.proto(), reader)
 
 
-def _merge(parts: Sequence[_Part], proto: Floats | None) -> Candidates:
+def _merge(parts: Sequence[_Part], proto: Floats | None, reader: OutputReader) -> Candidates:
+    for part in parts:
+        _refuse_beyond_one(part.scores, reader.score_step, reader.spec.name)
     offsets = np.cumsum([0, *(len(part.boxes) for part in parts)])
     boxes = np.concatenate([part.boxes for part in parts])
     if not np.isfinite(boxes).all():
@@ -94,7 +106,7 @@ def _merge(parts: Sequence[_Part], proto: Floats | None) -> Candidates:
         coefs=np.concatenate([part.coefs for part in parts]),
         rows=np.concatenate([part.rows + offset for part, offset in zip(parts, offsets, strict=False)]),
         classes=np.concatenate([part.classes for part in parts]),
-        scores=np.concatenate([part.scores for part in parts]),
+        scores=np.minimum(np.concatenate([part.scores for part in parts]), np.float32(1)),
         proto=proto,
     )
 
@@ -126,6 +138,8 @@ class OutputReader:
         self.coefs = self.spec.num_coefs if any(role.kind == "proto" for role in contract.roles) else 0
         self.coef_unit = np.float32(contract.coef_divisor / contract.proto_factor)
         self._file_channels_first = self._vote()
+        scored = [outputs[r.index] for r in contract.roles if r.kind in SCORED and r.index < len(outputs)]
+        self.score_step = max((max(output.scale, output.step) for output in scored), default=0.0)
 
     def roles(self, kind: str) -> list[OutputRole]:
         return sorted((role for role in self.contract.roles if role.kind == kind), key=lambda role: role.stride)
@@ -173,6 +187,8 @@ class OutputReader:
             "proto": self.spec.num_coefs,
             "boxes": 4,
             "pred": 4 + nc + self.coefs,
+            "pred5": 5 + nc + self.coefs,
+            "detections": 6 + self.coefs,
             "anchors": anchors * (5 + nc + self.coefs),
         }[role.kind]
 
@@ -181,15 +197,18 @@ class OutputReader:
         first, last = shape[1:2] == (channels,), shape[-1:] == (channels,)
         if not (first or last) or len(shape) < 3 or shape[0] != 1:
             raise InputError(f"the {role.kind!r} output has shape {list(shape)}; {channels} channels were expected")
-        return first if first != last else self._file_channels_first
+        return first if first != last else self._file_channels_first[len(shape)]
 
-    def _vote(self) -> bool:
-        """The order of the file, for tensors such as [1, 32, 32, 32] that fit both: another output tells."""
+    def _vote(self) -> dict[int, bool]:
+        """The order of the file's maps and tables, for tensors such as [1, 32, 32, 32] that fit both: another tells."""
+        found = {3: False, 4: False}
         for role in self.contract.roles:
-            shape, channels = self.output(role).array.shape, self._channels(role) if role.kind != "probs" else -1
-            if len(shape) == 4 and (shape[1] == channels) != (shape[3] == channels):
-                return bool(shape[1] == channels)
-        return False
+            if role.kind in ("probs", "tensor"):
+                continue
+            shape, channels = self.output(role).array.shape, self._channels(role)
+            if len(shape) in found and (shape[1] == channels) != (shape[-1] == channels):
+                found[len(shape)] = bool(shape[1] == channels)
+        return found
 
 
 def _real(values: NDArray[Any], scale: float, zero_point: int) -> Floats:
@@ -238,6 +257,15 @@ def _above(table: OutputTable, conf: float, logits: bool) -> tuple[Indices, Indi
     return anchors[sure], channels[sure], found[sure]
 
 
+def _refuse_beyond_one(scores: Floats, step: float, name: str) -> None:
+    """Scores are at most 1, up to a step of their scale; others are no scores, whatever the shape of the tensor."""
+    if len(scores) and float(scores.max()) > 1 + max(step, SCORE_MARGIN):
+        raise InputError(
+            f"{name} gives a score of {float(scores.max()):.4g}: its outputs are not what they were taken for",
+            "edgeai inspect says what it takes them for and why; --head says it better",
+        )
+
+
 def _where(table: OutputTable, limit: float) -> tuple[Indices, Indices]:
     """Anchor and channel of the elements above `limit`, by anchor; searched in the order of memory."""
     anchors, channels = table.values.shape
@@ -281,7 +309,7 @@ def _raw_level(reader: OutputReader, dfl: OutputRole, conf: float) -> _Part:
 
 
 def _split(reader: OutputReader, conf: float) -> _Part:
-    anchors, classes, scores = _above(reader.table(reader.role("scores")), conf, logits=False)
+    anchors, classes, scores = _above(reader.table(reader.role("scores")), conf, reader.contract.logits)
     alive, rows = _survivors(anchors)
     boxes = _corners(reader.table(reader.role("boxes")).rows(alive) * np.float32(reader.contract.box_unit))
     coefs = reader.table(reader.role("coefs")).rows(alive) if reader.coefs else _no_coefs(len(alive))
@@ -291,11 +319,38 @@ def _split(reader: OutputReader, conf: float) -> _Part:
 def _concat(reader: OutputReader, conf: float) -> _Part:
     nc = reader.spec.nc
     table = reader.table(reader.role("pred"))
-    anchors, classes, scores = _above(table.columns(4, 4 + nc), conf, logits=False)
+    anchors, classes, scores = _above(table.columns(4, 4 + nc), conf, reader.contract.logits)
     alive, rows = _survivors(anchors)
     values = table.rows(alive)
     boxes = _corners(values[:, :4] * np.float32(reader.contract.box_unit))
     return _Part(boxes, values[:, 4 + nc :] * reader.coef_unit, rows, classes, scores)
+
+
+def _with_objectness(reader: OutputReader, conf: float) -> _Part:
+    """YOLOv5's decoded form: a score is objectness x class."""
+    nc = reader.spec.nc
+    table = reader.table(reader.role("pred5"))
+    anchors, _, certainty = _above(table.columns(4, 5), conf, logits=False)
+    values = table.rows(anchors)
+    scores = values[:, 5 : 5 + nc] * certainty[:, None]
+    rows, classes = np.nonzero(scores > np.float32(conf))
+    boxes = _corners(values[:, :4] * np.float32(reader.contract.box_unit))
+    return _Part(boxes, values[:, 5 + nc :] * reader.coef_unit, rows, classes, scores[rows, classes])
+
+
+def _selected(reader: OutputReader, conf: float) -> _Part:
+    """Detections that the network selected: corners, score, class."""
+    table = reader.table(reader.role("detections"))
+    anchors, _, scores = _above(table.columns(4, 5), conf, logits=False)
+    values = table.rows(anchors)
+    classes = np.rint(values[:, 5]).astype(np.int64)
+    if len(classes) and not (classes.min() >= 0 and classes.max() < reader.spec.nc):
+        raise InputError(
+            f"{reader.spec.name} found class {int(classes.max())} of {reader.spec.nc}",
+            "pass --classes, every name in order",
+        )
+    boxes = values[:, :4] * np.float32(reader.contract.box_unit)
+    return _Part(boxes, values[:, 6:] * reader.coef_unit, np.arange(len(anchors)), classes, scores)
 
 
 def _anchors_level(reader: OutputReader, role: OutputRole, conf: float) -> _Part:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgeai.artifacts import Contract
 from edgeai.errors import InputError
-from edgeai.evaluate.decode import Output, decode
+from edgeai.evaluate.decode import Candidates, Output, decode
 from edgeai.evaluate.masks import Rle, encode_masks
 from edgeai.evaluate.nms import IOU, MAX_DETECTIONS, nms
 from edgeai.images import Letterbox
@@ -44,12 +44,19 @@ class Detections:
     masks: tuple[Rle, ...]
 
 
+def suppressed(found: Candidates, contract: Contract, thresholds: Thresholds) -> NDArray[np.int64]:
+    """The candidates that stay, best first: by NMS, or all of a network that selects its detections itself."""
+    if contract.layout == "end2end":
+        return np.argsort(-found.scores, kind="stable")[: thresholds.max_det]
+    return nms(found.boxes[found.rows], found.scores, found.classes, thresholds.iou, thresholds.max_det)
+
+
 def postprocess(
     outputs: Sequence[Output], contract: Contract, transform: Letterbox, thresholds: Thresholds
 ) -> Detections:
     """Decode, NMS in letterboxed pixels, then boxes and masks in the image. Raises InputError as `decode` does."""
     found = decode(outputs, contract, thresholds.conf)
-    kept = nms(found.boxes[found.rows], found.scores, found.classes, thresholds.iou, thresholds.max_det)
+    kept = suppressed(found, contract, thresholds)
     rows = found.rows[kept]
     boxes = transform.to_image(found.boxes[rows])
     masks: tuple[Rle, ...] = ()

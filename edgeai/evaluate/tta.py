@@ -15,7 +15,7 @@ the weight says so.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 from edgeai.evaluate.backends.base import Runner
 from edgeai.evaluate.decode import decode
 from edgeai.evaluate.masks import Rle, encode_masks
-from edgeai.evaluate.nms import nms
-from edgeai.evaluate.postprocess import Detections, Thresholds
+from edgeai.evaluate.postprocess import Detections, Thresholds, suppressed
 from edgeai.images import PAD_VALUE, letterbox
 
 SIZE_STEP = 32  # pixels: the content stays on the grid of the prototypes
@@ -67,10 +66,11 @@ def _in_view(runner: Runner, image: NDArray[np.uint8], thresholds: Thresholds, v
     canvas: NDArray[np.uint8] = np.full((size, size, 3), PAD_VALUE, np.uint8)
     canvas[start : start + side, start : start + side] = inner
     shown = np.ascontiguousarray(canvas[:, ::-1]) if view.mirrored else canvas
-    found = decode(runner.infer(shown), runner.contract, thresholds.conf)
+    outputs = runner.infer(shown)
+    found = decode(outputs, runner.see(outputs, thresholds.conf), thresholds.conf)
     boxes = _unmirrored(found.boxes, size) if view.mirrored else found.boxes
     boxes = boxes - np.float32(start)
-    kept = nms(boxes[found.rows], found.scores, found.classes, thresholds.iou, thresholds.max_det)
+    kept = suppressed(replace(found, boxes=boxes), runner.contract, thresholds)
     rows = found.rows[kept]
     whole = transform.to_image(boxes[rows])
     masks: tuple[Rle, ...] = ()

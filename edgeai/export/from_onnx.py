@@ -11,12 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeai.artifacts import Contract, Count, ExportedModel, from_json
-from edgeai.errors import InputError
-from edgeai.export.to_onnx import CONTRACT_KEY, check_size, simplified, with_contract
+from edgeai.artifacts import Contract, Count, ExportedModel
+from edgeai.errors import InputError, ToolError
+from edgeai.export.separate import separated
+from edgeai.export.to_onnx import check_size, simplified, with_contract
 from edgeai.files import file_ref
-from edgeai.graph.onnx_contract import OnnxOutput, onnx_contract
+from edgeai.graph.onnx import in_order, read_onnx
 from edgeai.provenance import EXPORT_TOOLS, provenance
+from edgeai.recognise import Asked
+from edgeai.recognise.heads import SELECTIONS
+from edgeai.recognise.know import know
 
 if TYPE_CHECKING:
     import onnx
@@ -28,7 +32,12 @@ STATIC_OPERATORS = frozenset(
     DepthToSpace Div Dropout Elu Exp Expand Flatten Gather Gemm GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish
     Identity LeakyRelu LogSoftmax MatMul Max MaxPool Min Mul Neg PRelu Pad Pow Range ReduceMax ReduceMean ReduceMin
     ReduceSum Relu Reshape Resize Shape Sigmoid Slice Softmax SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh Tile
-    Transpose Unsqueeze Upsample Where DequantizeLinear QuantizeLinear""".split()
+    Transpose Unsqueeze Upsample Where""".split()
+)
+# What makes an ONNX file a quantised one: QDQ, and the operator-oriented forms.
+QUANTISED = frozenset(
+    """QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearConv QLinearMatMul ConvInteger MatMulInteger
+    QLinearAdd QLinearMul QLinearSigmoid QLinearConcat QLinearGlobalAveragePool QGemm""".split()
 )
 
 
@@ -43,43 +52,69 @@ class Deployable:
     total: int
 
 
-def import_onnx(
-    source: Path, imgsz: int | None, mean: tuple[float, ...], std: tuple[float, ...], part: bool, out: Path
-) -> ExportedModel:
+def import_onnx(source: Path, asked: Asked, part: bool, separate: bool, out: Path) -> ExportedModel:
     """`source` with a batch of one, a fixed input size, folded constants and a contract, written to `out`.
 
-    `part` cuts the network at what cannot be deployed. Raises InputError where the file is not a network on one RGB
-    image, or cannot be deployed whole and `part` is not set; its message names the operators in the way.
+    `asked` is what the user says of the file. `part` cuts the network at what cannot be deployed. `separate`: boxes in
+    pixels that are joined with scores become outputs of their own, as int8 wants them. Raises InputError where the file
+    is not a float network on one RGB image, or cannot be deployed whole and `part` is not set; its message names the
+    operators in the way.
     """
     import onnx
 
     model = _load(source)
-    size = _make_static(model, source.name, imgsz)
+    size = _make_static(model, source.name, asked.imgsz or None)
+    model = _folded(model, out)
     found = deployable_part(model)
     if not found.whole:
         if not part:
-            blocking = ", ".join(f"{c.name} ({c.count})" for c in found.blocking)
-            raise InputError(
-                f"{source.name} cannot run whole on an STM32: {blocking}",
-                f"`edgeai export {source.name} --part -o part.onnx` keeps the {found.kept} of {found.total} operators "
-                "before them" if found.outputs else "nothing before them can be deployed",
-            )
+            raise _not_whole(source.name, found)
         model = _cut(model, found)
-    onnx.save(model, str(out))
-    small = simplified(out)
-    contract = replace(_contract(small, source, size), mean=mean, std=std)
-    onnx.save(with_contract(small, contract), str(out))
+        onnx.save(model, str(out))
+        model = simplified(out)
+    contract = _contract(model, source, replace(asked, imgsz=size))
+    if separate and contract.layout == "concat" and contract.box_unit == 1.0 and _kinds(contract) & {"pred"}:
+        contract = separated(model, contract)
+        onnx.save(model, str(out))
+        model = simplified(out)
+    onnx.save(with_contract(model, contract), str(out))
+    options = [("imgsz", size), ("mean", contract.mean), ("std", contract.std), ("part", part)]
+    options.append(("layout", contract.layout))
     return ExportedModel(
         file=file_ref(out),
         contract=contract,
         parity=(),
-        provenance=provenance(
-            "export",
-            [file_ref(source)],
-            [("imgsz", size), ("mean", mean), ("std", std), ("part", part)],
-            EXPORT_TOOLS,
-            contract.spec.licence,
-        ),
+        provenance=provenance("export", [file_ref(source)], options, EXPORT_TOOLS, contract.spec.licence),
+    )
+
+
+def _kinds(contract: Contract) -> set[str]:
+    return {role.kind for role in contract.roles}
+
+
+def _folded(model: onnx.ModelProto, out: Path) -> onnx.ModelProto:
+    """Constants folded, as far as onnxsim can: what follows from fixed shapes is no operator to deploy."""
+    import onnx
+
+    in_order(model.graph)
+    onnx.save(model, str(out))
+    try:
+        return simplified(out)
+    except ToolError:
+        return model
+
+
+def _not_whole(name: str, found: Deployable) -> InputError:
+    blocking = ", ".join(f"{c.name} ({c.count})" for c in found.blocking)
+    if SELECTIONS & {c.name for c in found.blocking}:
+        return InputError(
+            f"{name} selects its detections itself: {blocking} cannot run in int8 on an STM32",
+            "export the head before that selection (Ultralytics: end2end=False, and nms=False), or take --part",
+        )
+    return InputError(
+        f"{name} cannot run whole on an STM32: {blocking}",
+        f"`edgeai export {name} --part -o part.onnx` keeps the {found.kept} of {found.total} operators "
+        "before them" if found.outputs else "nothing before them can be deployed",
     )
 
 
@@ -92,6 +127,11 @@ def _load(source: Path) -> onnx.ModelProto:
         onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError, ValueError, TypeError) as error:
         raise InputError(f"{source.name} is not a valid ONNX file: {' '.join(str(error).split())[:120]}") from None
+    quantised = sorted({node.op_type for node in model.graph.node} & QUANTISED)
+    if quantised:
+        raise InputError(
+            f"{source.name} is quantised already ({', '.join(quantised)})", "pass the float network it was made from"
+        )
     if any(entry.data_location == onnx.TensorProto.EXTERNAL for entry in model.graph.initializer):
         raise InputError(f"{source.name} keeps its weights in another file", "save it as one file")
     return model
@@ -102,7 +142,9 @@ def _make_static(model: onnx.ModelProto, name: str, imgsz: int | None) -> int:
     constants = {entry.name for entry in model.graph.initializer}
     inputs = [entry for entry in model.graph.input if entry.name not in constants]
     sizes = [d.dim_value or None for d in inputs[0].type.tensor_type.shape.dim] if len(inputs) == 1 else []
-    if len(sizes) != 4 or sizes[1] not in (3, None) or sizes[0] not in (1, None):
+    if len(sizes) == 4 and sizes[0] not in (1, None):
+        raise InputError(f"{name} takes a batch of {sizes[0]} images", "export it with a batch of one")
+    if len(sizes) != 4 or sizes[1] not in (3, None):
         shapes = "; ".join(f"{e.name} {[d.dim_value for d in e.type.tensor_type.shape.dim]}" for e in inputs)
         raise InputError(f"{name} is not a network on one RGB image: {shapes}", "its input must be [1, 3, S, S]")
     fixed = sizes[2] or sizes[3]
@@ -175,12 +217,14 @@ def _cut(model: onnx.ModelProto, found: Deployable) -> onnx.ModelProto:
     return onnx.utils.Extractor(shaped).extract_model(inputs, list(found.outputs))
 
 
-def _contract(model: onnx.ModelProto, source: Path, size: int) -> Contract:
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    if CONTRACT_KEY in metadata:
-        return replace(from_json(Contract, metadata[CONTRACT_KEY], f"the contract in {source.name}"), imgsz=size)
-    outputs = tuple(
-        OnnxOutput(entry.name, tuple(d.dim_value or None for d in entry.type.tensor_type.shape.dim))
-        for entry in model.graph.output
-    )
-    return onnx_contract(outputs, metadata, size, source.stem)
+def _contract(model: onnx.ModelProto, source: Path, asked: Asked) -> Contract:
+    """What the static network is; a head that is not decoded leaves plain tensors."""
+    known = know(read_onnx(model.SerializeToString(), source.name), source.stem, asked)
+    if known.refusal is None and not known.sure:
+        known.certain(source.name)
+    contract = known.contract
+    if known.refusal is None and not contract.box_unit:
+        known.certain(source.name)
+    if known.own:
+        contract = replace(contract, imgsz=asked.imgsz or contract.imgsz)
+    return contract

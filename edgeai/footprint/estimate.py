@@ -40,7 +40,7 @@ def estimate(path: Path, board: Board, version: str = "", limits: Limits | None 
     `memory` is what ST's tools of `version` (the newest known where none is given) are expected to report.
     Raises InputError where the file is not sound or leaves dimensions open.
     """
-    return estimate_graph(load_graph(path, computing=False), path, board, version, limits)
+    return estimate_graph(load_graph(path), path, board, version, limits)
 
 
 def estimate_graph(

@@ -12,22 +12,13 @@ from edgeai.graph.types import Graph
 MAX_FILE_BYTES = 256 * 1024 * 1024
 
 
-def load_graph(path: Path, computing: bool = True) -> Graph:
+def load_graph(path: Path, imgsz: int = 0) -> Graph:
     """The network in a TFLite or ONNX file; the content decides which, not the suffix.
 
-    `computing` says that numbers are to be computed with the scales in it; what only looks or counts passes False.
-    Raises InputError where the file is neither, is damaged or is too large, or (computing) where scales or zero points
-    are none; ToolError where onnx is not installed.
+    `imgsz` is the side of the input of an ONNX file that leaves it open.
+    Raises InputError where the file is neither, is damaged or is too large; ToolError where onnx is not installed.
     """
-    graph = _graph(path, _read(path))
-    if computing:
-        from edgeai.graph.scales import check_quantization
-
-        check_quantization(graph, str(path))
-    return graph
-
-
-def _graph(path: Path, data: bytes) -> Graph:
+    data = _read(path)
     from edgeai.graph.tflite import is_tflite, read_tflite
 
     if is_tflite(data):
@@ -36,7 +27,7 @@ def _graph(path: Path, data: bytes) -> Graph:
     if data[:1] == b"\x08" or (path.suffix.lower() == ".onnx" and data[:7] != b"version"):
         from edgeai.graph.onnx import read_onnx
 
-        return read_onnx(data, str(path))
+        return read_onnx(data, str(path), imgsz)
     raise InputError(f"{path} is neither a TFLite nor an ONNX file", _hint(data))
 
 
@@ -56,6 +47,8 @@ def _read(path: Path) -> bytes:
 def _hint(data: bytes) -> str:
     if data[:7] == b"version":
         return "it looks like a Git LFS pointer: fetch the file itself with `git lfs pull`"
+    if data[:4] == b"VPMN":
+        return "it is a network binary (.nb) for the NPU of an STM32MP2: pass the .tflite or .onnx it was made from"
     if data[:2] == b"PK":
         return "it looks like a checkpoint or a SavedModel archive: `edgeai import` reads checkpoints"
     return "pass a .tflite or .onnx file"

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeai.artifacts import AuditReport, Contract, Count, Granularity, TensorAudit
 from edgeai.files import file_ref
-from edgeai.graph import load_graph
-from edgeai.graph.contract import HIGHEST_ST_LOGIT, infer_contract, read_contract, st_mask_logit
-from edgeai.graph.scales import quantization_faults
-from edgeai.graph.types import DEQUANTIZERS, QUANTIZERS, Graph, Op, Tensor
+from edgeai.graph.contract import HIGHEST_ST_LOGIT, st_mask_logit
+from edgeai.graph.types import DEQUANTIZERS, QUANTIZERS, Graph, Tensor
+from edgeai.recognise import NOTHING, Asked
+from edgeai.recognise.know import Known, open_file
 
 FLOATS = frozenset({"float32", "float16", "bfloat16", "float64"})
 COARSE_BOX_STEP_PX = 2.0
@@ -24,23 +23,18 @@ COARSE_BOX_STEP_PX = 2.0
 EMPTY_FROM_LOGIT = 4.0
 
 
-def audit(path: Path) -> AuditReport:
-    """Read a TFLite or ONNX file and say what is in it.
+def audit(path: Path, asked: Asked = NOTHING) -> AuditReport:
+    """Read a TFLite or ONNX file and say what is in it; `asked` is what the user says of it.
 
     Weights are the constant operands of convolutions and matrix products, counted once per operator that uses them;
     `weights_bytes`, `bias_bytes` and `constants_bytes` count shared tensors once. `macs` are those of operators with
     constant weights, batch included; products of two activations (attention) do not count.
     Raises InputError where the file is not sound, ToolError where it is ONNX and onnx is not installed.
     """
-    graph = load_graph(path, computing=False)
-    faults = quantization_faults(graph)
-    own = read_contract(graph)
-    contract = own or infer_contract(graph, path.stem)
+    graph, known = open_file(path, asked)
+    contract = known.contract if known.refusal is None else None
     weights = _weights(graph)
-    steps = _steps(graph, contract) if not faults else _Steps()
-    layout: str = "" if contract is None else contract.layout
-    if own is None and contract is not None and contract.spec.task == "detect":
-        layout = "detect"
+    steps = _steps(graph, contract)
     operators = Counter(op.kind for op in graph.ops)
     report = AuditReport(
         file=file_ref(path),
@@ -54,19 +48,20 @@ def audit(path: Path) -> AuditReport:
         operators=_counts(operators),
         inputs=tuple(_described(graph.tensors[t]) for t in graph.inputs),
         outputs=tuple(_described(graph.tensors[t], _kind(contract, i)) for i, t in enumerate(graph.outputs)),
-        layout=layout,
+        layout=_layout(known),
         shared_output_scale=steps.shared_scale > 0,
         box_step_px=steps.box_px,
         score_step_percent=steps.score_percent,
-        weights_bytes=graph.stored(tensor for op in graph.ops for tensor in _weights_of(graph, op)),
-        bias_bytes=graph.stored(
-            bias for op in graph.ops if graph.weights(op) and (bias := graph.bias(op)) is not None
-        ),
-        constants_bytes=graph.stored(tensor for tensor in graph.tensors if tensor.is_constant),
-        macs=sum(graph.macs(op) for op in graph.ops if any(True for _ in _weights_of(graph, op))),
+        weights_bytes=_unique_bytes(graph.weights(op) for op in graph.ops),
+        bias_bytes=_unique_bytes(graph.bias(op) for op in graph.ops if graph.weights(op)),
+        constants_bytes=sum(tensor.nbytes for tensor in graph.tensors if tensor.is_constant),
+        macs=sum(graph.macs(op) for op in graph.ops if graph.weights(op)),
         findings=(),
+        evidence=known.evidence,
+        head=known.contract.head,
+        refusal=known.refusal.message if known.refusal is not None else "",
     )
-    return _with_findings(report, graph, steps, weights, own is not None, _mask_findings(contract))
+    return _with_findings(report, graph, steps, weights, [*_mask_findings(contract), *_known_findings(known)])
 
 
 # --- weights ------------------------------------------------------------------------------------
@@ -103,10 +98,8 @@ def _weights(graph: Graph) -> _Weights:
     )
 
 
-def _weights_of(graph: Graph, op: Op) -> Iterator[Tensor]:
-    """The constant weights of an operator: of a convolution or matrix product, or all those of a recurrent one."""
-    recurrent = (graph.behind_quantizers(tensor) for tensor in graph.recurrent_weights(op))
-    yield from (tensor for tensor in (graph.weights(op), *recurrent) if tensor is not None and tensor.is_constant)
+def _unique_bytes(tensors: Iterable[Tensor | None]) -> int:
+    return sum({t.index: t.nbytes for t in tensors if t is not None}.values())
 
 
 def _float_tensors(graph: Graph) -> int:
@@ -147,10 +140,10 @@ def _steps(graph: Graph, contract: Contract | None) -> _Steps:
     def scales(*kinds: str) -> list[float]:
         roles = [role for role in contract.roles if role.kind in kinds]
         tensors = [graph.tensors[graph.outputs[role.index]] for role in roles]
-        return [graph.behind_quantizers(tensor).scale for tensor in tensors]
+        return [graph.on_grid(tensor).scale for tensor in tensors]
 
-    pred, boxes = max(scales("pred"), default=0.0), max(scales("boxes"), default=0.0)
-    scores = max(scales("pred", "scores", "probs"), default=0.0)
+    pred, boxes = max(scales("pred", "pred5", "detections"), default=0.0), max(scales("boxes"), default=0.0)
+    scores = max(scales("pred", "pred5", "detections", "scores", "probs"), default=0.0)
     # logits: the sigmoid is steepest at 0, where its derivative is 1/4
     logits = max(scales("logits", "anchors"), default=0.0) / 4
     return _Steps(
@@ -169,8 +162,7 @@ def _kind(contract: Contract | None, index: int) -> str:
 
 
 def _described(tensor: Tensor, kind: str = "") -> TensorAudit:
-    scale = tensor.scale if math.isfinite(tensor.scale) else 0.0  # a finding names it; JSON has no such number
-    return TensorAudit(tensor.name, tensor.shape, tensor.dtype, scale, tensor.zero_point, kind)
+    return TensorAudit(tensor.name, tensor.shape, tensor.dtype, tensor.scale, tensor.zero_point, kind)
 
 
 def _counts(counter: Counter[str]) -> tuple[Count, ...]:
@@ -182,9 +174,9 @@ def _counts(counter: Counter[str]) -> tuple[Count, ...]:
 
 
 def _with_findings(
-    report: AuditReport, graph: Graph, steps: _Steps, weights: _Weights, own: bool, more: list[str]
+    report: AuditReport, graph: Graph, steps: _Steps, weights: _Weights, more: list[str]
 ) -> AuditReport:
-    found = [*_weight_findings(report, weights), *_output_findings(report, steps, own), *more]
+    found = [*_weight_findings(report, weights), *_output_findings(report, steps), *more]
     if report.float_tensors and report.granularity != "float":
         found.append(f"{_plural(report.float_tensors, 'activation')} in float: the NPU leaves them to the CPU")
     transposes = sum(c.count for c in report.operators if c.name in ("TRANSPOSE", "Transpose"))
@@ -192,7 +184,6 @@ def _with_findings(
         found.append(f"{transposes} TRANSPOSE operators: each moves a whole tensor, mostly in software")
     if any(tensor.dynamic for tensor in graph.tensors):
         found.append("open dimensions: MACs and sizes count them as 1; export with a fixed input size")
-    found += quantization_faults(graph)
     return dataclasses.replace(report, findings=tuple(found))
 
 
@@ -215,7 +206,7 @@ def _weight_findings(report: AuditReport, weights: _Weights) -> list[str]:
     return found
 
 
-def _output_findings(report: AuditReport, steps: _Steps, own: bool) -> list[str]:
+def _output_findings(report: AuditReport, steps: _Steps) -> list[str]:
     found = []
     if steps.shared_scale and not steps.normalised:
         found.append(
@@ -231,8 +222,31 @@ def _output_findings(report: AuditReport, steps: _Steps, own: bool) -> list[str]
     tokens = _tokens(Path(report.file.name).stem)
     if tokens & {"seg", "segment", "segmentation"} and report.layout == "detect":
         found.append("the file name says seg, the output is a detector's: it holds no masks")
-    if report.layout and not own:
-        found.append("no contract in the file: the layout is inferred from the output shapes, class names are unknown")
+    return found
+
+
+def _layout(known: Known) -> str:
+    """The layout in the report: empty for what is not decoded and for classifiers that edgeai did not write."""
+    contract = known.contract
+    if known.refusal is not None or (contract.spec.task == "classify" and not known.own):
+        return ""
+    joined = contract.layout == "concat" and contract.spec.task == "detect"
+    return "detect" if joined and not known.own else contract.layout
+
+
+def _known_findings(known: Known) -> list[str]:
+    """What the file leaves open about itself."""
+    if known.refusal is not None:
+        hint = f": {known.refusal.hint}" if known.refusal.hint else ""
+        return [f"its outputs are not decoded: {known.refusal.message}{hint}"] if known.image else []
+    found = []
+    names = known.contract.spec.names
+    if not known.own and names == tuple(f"class{i}" for i in range(len(names))):
+        found.append("class names are unknown: nothing in the file says them; --classes does")
+    if not known.sure:
+        found.append("only the shape of the outputs says what they are: no metadata, and a graph that shows nothing")
+    if not known.contract.box_unit:
+        found.append("boxes may be in pixels or in 0..1: a picture or --boxes decides")
     return found
 
 

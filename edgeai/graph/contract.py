@@ -1,33 +1,29 @@
-"""How the outputs of a file are to be read: from the contract inside it, or inferred from its shapes."""
+"""The contract inside a file: how its outputs are to be read, checked against the file."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 
-from edgeai.artifacts import Contract, ModelSpec, OutputRole, from_json
+from edgeai.artifacts import Contract, OutputRole, from_json
 from edgeai.errors import InputError
-from edgeai.graph.types import Graph, Tensor
+from edgeai.graph.types import Graph
 
 KEY = "edgeai.contract"
-STRIDES = (8, 16, 32)
-PROTO_STRIDE = 4
 MAX_IMGSZ = 8192
-# A decoded tensor whose largest value is below this holds boxes in 0..1: boxes in pixels reach the image size.
-NORMALISED_BELOW = 16.0
 
 KINDS: dict[str, frozenset[str]] = {
     "raw": frozenset({"dfl", "logits", "coefs", "proto", "anchors", "probs", "tensor"}),
     "split": frozenset({"boxes", "scores", "coefs", "proto", "probs"}),
-    "concat": frozenset({"pred", "proto", "probs"}),
+    "concat": frozenset({"pred", "pred5", "proto", "probs"}),
+    "end2end": frozenset({"detections", "proto"}),
+    "tensors": frozenset({"tensor"}),
 }
 # ST's applications set a mask pixel where coefficients . prototypes >= 0.5, without a sigmoid. Prototypes times ST_GAIN
 # times the divisor make that a logit of 1/16.
 ST_MASK_PRODUCT = 0.5
 ST_GAIN = 8.0
 HIGHEST_ST_LOGIT = 0.1  # masks beyond it are visibly too small: at 0.5 they lose a tenth of their area
-INTEGER_MAX = {"int8": 127, "uint8": 255, "int16": 32767, "uint16": 65535}
 
 
 def read_contract(graph: Graph) -> Contract | None:
@@ -84,50 +80,6 @@ def st_mask_logit(contract: Contract) -> float | None:
     return ST_MASK_PRODUCT * contract.coef_divisor / contract.proto_factor
 
 
-def channels(contract: Contract, role: OutputRole) -> int:
-    """Number of channels of an output, by its role."""
-    spec = contract.spec
-    coefs = spec.num_coefs if any(other.kind == "proto" for other in contract.roles) else 0
-    shapes = max(1, len(spec.anchors[0]) // 2) if spec.anchors else 1
-    return {
-        "dfl": 4 * spec.reg_max,
-        "boxes": 4,
-        "coefs": spec.num_coefs,
-        "proto": spec.num_coefs,
-        "pred": 4 + spec.nc + coefs,
-        "anchors": shapes * (5 + spec.nc + coefs),
-    }.get(role.kind, spec.nc)
-
-
-def infer_contract(graph: Graph, stem: str) -> Contract | None:
-    """The contract of a file in ST's concat layout that carries none; None where the outputs look otherwise.
-
-    `pred` [1,4+nc+nm,N] with N = sum of (imgsz/s)^2 over strides 8, 16, 32, and for segmentation `proto` [1,h,w,nm]
-    (NCHW in ONNX), h = w = imgsz/4. Classes are named class0, class1, ... `stem` is the file's name without suffix;
-    a name that says pose gives None: such a `pred` holds key points instead of class scores.
-    """
-    imgsz = input_size(graph)
-    if imgsz is None or len(graph.outputs) not in (1, 2) or re.search("pose|kpt|keypoint", stem.lower()):
-        return None
-    outputs = [graph.tensors[t] for t in graph.outputs]
-    pred = next((i for i, t in enumerate(outputs) if len(t.shape) == 3), None)
-    if pred is None or outputs[pred].shape[2] != sum((imgsz // s) ** 2 for s in STRIDES):
-        return None
-    coefs = 0
-    roles = [OutputRole(pred, "pred")]
-    if len(outputs) == 2:
-        coefs = _proto_channels(outputs[1 - pred], imgsz // PROTO_STRIDE)
-        if not coefs:
-            return None
-        roles.append(OutputRole(1 - pred, "proto"))
-    classes = outputs[pred].shape[1] - 4 - coefs
-    if classes < 1:
-        return None
-    spec = _spec(stem, classes, coefs, imgsz)
-    unit = float(imgsz) if _normalised(graph, outputs[pred]) else 1.0
-    return Contract(spec, "concat", imgsz, tuple(sorted(roles, key=lambda role: role.index)), unit)
-
-
 def input_size(graph: Graph) -> int | None:
     """Side of the square image input, in pixels; None where there is no such single input."""
     if len(graph.inputs) != 1:
@@ -139,31 +91,18 @@ def input_size(graph: Graph) -> int | None:
     return height if height == width and 0 < height <= MAX_IMGSZ else None
 
 
-def _proto_channels(tensor: Tensor, side: int) -> int:
-    shape = tensor.shape
-    if len(shape) != 4:
-        return 0
-    if shape[1:3] == (side, side):
-        return shape[3]
-    return shape[1] if shape[2:] == (side, side) else 0
-
-
-def _normalised(graph: Graph, pred: Tensor) -> bool:
-    """Whether boxes are in 0..1. A float file has no scale to tell: ONNX exports keep pixels, TFLite exports do not."""
-    source = graph.behind_quantizers(pred)
-    if not source.quantized:
-        return graph.format == "tflite"
-    return source.scale * (INTEGER_MAX.get(source.dtype, 127) - source.zero_point) < NORMALISED_BELOW
-
-
-def _spec(stem: str, classes: int, coefs: int, imgsz: int) -> ModelSpec:
-    found = re.search(r"(yolo(?:v|-)?\d+)([nsmlx])?", stem.lower())
-    return ModelSpec(
-        name=stem,
-        family=found.group(1) if found else "yolo",
-        task="segment" if coefs else "detect",
-        scale=(found.group(2) or "") if found else "",
-        names=tuple(f"class{i}" for i in range(classes)),
-        imgsz=imgsz,
-        num_coefs=coefs or 32,
-    )
+def channels(contract: Contract, role: OutputRole) -> int:
+    """Number of channels of an output, by its role."""
+    spec = contract.spec
+    coefs = spec.num_coefs if any(other.kind == "proto" for other in contract.roles) else 0
+    shapes = max(1, len(spec.anchors[0]) // 2) if spec.anchors else 1
+    return {
+        "dfl": 4 * spec.reg_max,
+        "boxes": 4,
+        "coefs": spec.num_coefs,
+        "proto": spec.num_coefs,
+        "pred": 4 + spec.nc + coefs,
+        "pred5": 5 + spec.nc + coefs,
+        "detections": 6 + coefs,
+        "anchors": shapes * (5 + spec.nc + coefs),
+    }.get(role.kind, spec.nc)

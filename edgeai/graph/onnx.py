@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Iterator
 from typing import Any
 
 from edgeai.errors import InputError, need
@@ -15,8 +15,6 @@ unknown float32 uint8 int8 uint16 int16 int32 int64 string bool float16 float64 
 bfloat16 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz uint4 int4
 """
 DTYPES: tuple[str, ...] = tuple(_DTYPES.split())
-DOMAINS = frozenset({"", "ai.onnx", "com.microsoft"})  # the last: operators of onnxruntime's optimiser and quantiser
-INTERPOLATIONS = frozenset({b"linear", b"bilinear", b"cubic"})
 AUTO_PADS: dict[Any, str] = {b"SAME_UPPER": "same", b"SAME_LOWER": "same", b"VALID": "valid"}
 MAX_NODES = 20_000
 
@@ -37,9 +35,10 @@ QUANTIZED_OUTPUTS: dict[str, tuple[int, int, int]] = {
 _Scales = tuple[tuple[float, ...], tuple[int, ...], int]
 
 
-def read_onnx(data: bytes, name: str = "the file") -> Graph:
+def read_onnx(data: bytes, name: str = "the file", imgsz: int = 0) -> Graph:
     """The network in the bytes of an ONNX file. Files that it names (external data) are not opened.
 
+    `imgsz` fixes the height and width of an image input that leaves them open, and a batch of one with them.
     Raises InputError where the bytes are no sound ONNX model, ToolError where onnx is not installed.
     """
     try:
@@ -54,6 +53,9 @@ def read_onnx(data: bytes, name: str = "the file") -> Graph:
     if not model.graph.node:
         raise InputError(f"{name} holds no ONNX network", "copy or export it again")
     try:
+        in_order(model.graph)
+        if imgsz:
+            fix_input(model.graph, imgsz)
         return _Builder(_with_shapes(model)).graph()
     except InputError as error:
         raise InputError(f"{name}: {error.message}", error.hint) from None
@@ -63,13 +65,65 @@ def _with_shapes(model: Any) -> Any:
     """The model with the shapes of its intermediate tensors, as far as onnx can tell them."""
     import onnx
 
-    known = {info.name for info in (*model.graph.value_info, *model.graph.output)}
+    known = {info.name for info in (*model.graph.value_info, *model.graph.output) if not _is_open(info)}
     if all(output in known for node in model.graph.node for output in node.output):
         return model
     try:
-        return onnx.shape_inference.infer_shapes(model)
+        return onnx.shape_inference.infer_shapes(model, data_prop=True)
     except Exception:  # onnx raises several types for models it cannot follow; what the file states remains
         return model
+
+
+def _is_open(info: Any) -> bool:
+    kind = info.type.tensor_type
+    return not kind.HasField("shape") or not all(d.HasField("dim_value") for d in kind.shape.dim)
+
+
+def in_order(graph: Any) -> None:
+    """Put the nodes of an ONNX graph, in place, behind those that they read; onnxruntime does not mind their order.
+
+    Nodes that wait for each other, or for nothing there is, stay where they are, for whoever reads on.
+    """
+    made = {output: i for i, node in enumerate(graph.node) for output in node.output if output}
+    waits = [{made[name] for name in node.input if made.get(name, i) != i} for i, node in enumerate(graph.node)]
+    if all(max(before, default=-1) < i for i, before in enumerate(waits)):
+        return
+    readers: dict[int, list[int]] = {}
+    for i, before in enumerate(waits):
+        for other in before:
+            readers.setdefault(other, []).append(i)
+    left = [len(before) for before in waits]
+    ready = [i for i, count in enumerate(left) if not count]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        order.append(heapq.heappop(ready))
+        for reader in readers.get(order[-1], ()):
+            left[reader] -= 1
+            if not left[reader]:
+                heapq.heappush(ready, reader)
+    if len(order) == len(graph.node):
+        nodes = [graph.node[i] for i in order]
+        del graph.node[:]
+        graph.node.extend(nodes)
+
+
+def fix_input(graph: Any, imgsz: int) -> None:
+    """Fix an image input of an ONNX graph, in place, where it is open; shapes that followed from it are forgotten."""
+    constants = {entry.name for entry in graph.initializer}
+    inputs = [entry for entry in graph.input if entry.name not in constants]
+    dims = list(inputs[0].type.tensor_type.shape.dim) if len(inputs) == 1 else []
+    if len(dims) != 4 or all(d.dim_value for d in dims):
+        return
+    last = dims[3].dim_value in (1, 3) and dims[1].dim_value not in (1, 3)
+    for place, dim in enumerate(dims):
+        if not dim.dim_value:
+            channels = place == (3 if last else 1)
+            dim.Clear()
+            dim.dim_value = 1 if place == 0 else 3 if channels else imgsz
+    del graph.value_info[:]
+    for output in graph.output:
+        output.type.tensor_type.ClearField("shape")
 
 
 class _Builder:
@@ -84,7 +138,7 @@ class _Builder:
         if len(self.source.node) > MAX_NODES:
             raise InputError(f"it has {len(self.source.node)} nodes: no network for an STM32")
         for node in self.source.node:
-            value = _attributes(node).get("value") if node.op_type == "Constant" else None
+            value = _constant_value(node) if node.op_type == "Constant" else None
             if value is not None and node.output:
                 self.constants[node.output[0]] = value
             else:
@@ -115,8 +169,8 @@ class _Builder:
         pads = _integers(attributes.get("pads"))
         return Op(
             index=index,
-            kind=node.op_type if node.domain in DOMAINS else f"CUSTOM:{node.domain}:{node.op_type}",
-            inputs=tuple(self.number(name) for name in (*node.input, *self.bodies(node))),
+            kind=node.op_type,
+            inputs=tuple(self.number(name) for name in node.input),
             outputs=tuple(self.number(name) for name in node.output if name),
             stride=_pair(attributes.get("strides"), 1),
             dilation=_pair(attributes.get("dilations"), 1),
@@ -127,28 +181,8 @@ class _Builder:
             axis=_integer(attributes.get("axis"), 0),
             transpose_a=bool(_integer(attributes.get("transA"), 0)),
             transpose_b=bool(_integer(attributes.get("transB"), 0)),
-            attributes=(("interpolates", 1.0),) if attributes.get("mode") in INTERPOLATIONS else (),
+            perm=_integers(attributes.get("perm")),
         )
-
-    def bodies(self, node: Any) -> Iterator[str]:
-        """The values that the bodies of an `If`, `Loop` or `Scan` use: their constants, and what they read outside."""
-        for body in _bodies(node):
-            inside = {value.name for value in (*body.input, *body.initializer)}
-            inside |= {name for inner in body.node for name in inner.output}
-            values = [(proto.name, proto) for proto in body.initializer]
-            made = [node for node in body.node if node.op_type == "Constant" and node.output]
-            values += [(n.output[0], v) for n in made if (v := _attributes(n).get("value")) is not None]
-            for name, proto in values:
-                # branches may use one name for different constants
-                unique = f"{name} in {node.name or node.op_type} {len(self.constants)}"
-                self.constants[unique] = proto
-                yield unique
-            for inner in body.node:
-                yield from (name for name in inner.input if name and name not in inside and self.is_known(name))
-                yield from (name for name in self.bodies(inner) if name not in inside)
-
-    def is_known(self, name: str) -> bool:
-        return name in self.constants or name in self.index
 
     def tensor(self, index: int, name: str, scales: _Scales | None) -> Tensor:
         proto, info = self.constants.get(name), self.types.get(name)
@@ -199,10 +233,7 @@ class _Builder:
         zeros = self.values(_input(node, at[1])) or (0,)
         if len(zeros) != len(scales):
             zeros = (zeros[0],) * len(scales)
-        try:
-            found[name] = tuple(float(s) for s in scales), tuple(int(z) for z in zeros), at[2]
-        except (TypeError, ValueError, OverflowError):
-            raise InputError(f"the zero point of {name!r} is no whole number") from None
+        found[name] = tuple(float(s) for s in scales), tuple(int(z) for z in zeros), at[2]
 
     def values(self, name: str) -> tuple[Any, ...]:
         """The numbers of a constant; nothing where it is computed."""
@@ -217,10 +248,21 @@ class _Builder:
             raise InputError(f"the constant {name!r} is damaged") from None
 
 
-def _bodies(node: Any) -> Iterator[Any]:
-    """The graphs among a node's attributes."""
-    for attribute in node.attribute:
-        yield from ((attribute.g,) if attribute.type == 5 else attribute.graphs)
+def _constant_value(node: Any) -> Any:
+    """The tensor of a Constant node, however it states it; None where it has none that is read."""
+    from onnx import helper
+
+    for entry in node.attribute:
+        if entry.name == "value":
+            return entry.t
+        single = {"value_float": (1, "f"), "value_int": (7, "i")}.get(entry.name)
+        if single is not None:
+            return helper.make_tensor("", single[0], (), [getattr(entry, single[1])])
+        several = {"value_floats": (1, "floats"), "value_ints": (7, "ints")}.get(entry.name)
+        if several is not None:
+            values = list(getattr(entry, several[1]))
+            return helper.make_tensor("", several[0], (len(values),), values)
+    return None
 
 
 def _attributes(node: Any) -> dict[str, Any]:
@@ -283,6 +325,8 @@ def _fitting(scales: _Scales | None, shape: tuple[int, ...], name: str) -> _Scal
         return (), (), 0
     values, zeros, axis = scales
     axis = axis + len(shape) if axis < 0 else axis
+    if not all(math.isfinite(v) and v >= 0 for v in values):
+        raise InputError(f"tensor {name!r} has an impossible scale")
     if len(values) > 1 and shape and (not 0 <= axis < len(shape) or shape[axis] not in (-1, len(values))):
         raise InputError(f"tensor {name!r} has {len(values)} scales, which its shape {list(shape)} does not take")
     return values, zeros, axis

@@ -31,22 +31,6 @@ WEIGHT_OPERANDS: dict[str, tuple[int, int]] = {
     "QLinearMatMul": (3, -1),
 }
 
-# Recurrent operators, whose weights every step of the sequence meets: positions of the weights among the inputs.
-_GATES = (*range(1, 12), 16)  # TFLite: input to gates, state to gates, peepholes; projection
-RECURRENT: dict[tuple[str, str], tuple[int, ...]] = {
-    ("onnx", "LSTM"): (1, 2, 7),
-    ("onnx", "GRU"): (1, 2),
-    ("onnx", "RNN"): (1, 2),
-    ("tflite", "LSTM"): _GATES,
-    ("tflite", "UNIDIRECTIONAL_SEQUENCE_LSTM"): _GATES,
-    ("tflite", "BIDIRECTIONAL_SEQUENCE_LSTM"): (*_GATES, *(17 + i for i in _GATES), *range(40, 48)),
-    ("tflite", "RNN"): (1, 2),
-    ("tflite", "UNIDIRECTIONAL_SEQUENCE_RNN"): (1, 2),
-    ("tflite", "BIDIRECTIONAL_SEQUENCE_RNN"): (1, 2, 5, 6, 10, 11),
-    ("tflite", "SVDF"): (1, 2),
-}
-BASIC_LSTM_INPUTS, BASIC_LSTM_WEIGHTS = 5, (2,)  # TFLite's LSTM in its basic form: all gates in one matrix
-
 # operators that only turn numbers into integers or back
 QUANTIZERS = frozenset({"QUANTIZE", "QuantizeLinear"})
 DEQUANTIZERS = frozenset({"DEQUANTIZE", "DequantizeLinear"})
@@ -60,8 +44,6 @@ class Tensor:
     `shape` holds -1 where the file leaves a dimension open; `dynamic` says that it may change at run time (a batch
     dimension that is only declared open in TFLite's shape signature does not count). `minimum` and `maximum` are
     calibration ranges, mostly absent. `data` is a view of the constant's bytes in the file, None for an activation.
-    `buffer` is the number of those bytes in a file whose tensors may share them, -1 where each has its own. Scales and
-    zero points are as the file has them: edgeai.graph.scales says whether they can be computed with.
     """
 
     index: int
@@ -75,7 +57,6 @@ class Tensor:
     maximum: tuple[float, ...] = ()
     data: memoryview | None = field(default=None, repr=False)
     dynamic: bool = False
-    buffer: int = -1
 
     @property
     def is_constant(self) -> bool:
@@ -116,9 +97,9 @@ class Tensor:
 class Op:
     """One operator; `kind` is its name in the file's own vocabulary (`CONV_2D` or `Conv`).
 
-    `inputs` and `outputs` are tensor indices, -1 for an optional input that is absent. An operator with bodies of its own
-    (`If`, `WHILE`) has the constants of these, and what they read from outside, behind its inputs. Pairs are (height, width).
+    `inputs` and `outputs` are tensor indices, -1 for an optional input that is absent. Pairs are (height, width).
     `padding` is `same`, `valid`, or `explicit` with the amounts in `pads` as ONNX lists them (all begins, all ends).
+    `perm` are the axes of ONNX's Transpose; TFLite has them as an operand.
     """
 
     index: int
@@ -136,6 +117,7 @@ class Op:
     axis: int = 0
     transpose_a: bool = False
     transpose_b: bool = False
+    perm: tuple[int, ...] = ()
     attributes: tuple[tuple[str, float], ...] = ()
 
     def attribute(self, name: str) -> float:
@@ -147,6 +129,7 @@ class Op:
 class Graph:
     """A network: tensors and operators in the order of execution.
 
+    `attached` is the whole file where a zip archive stands behind the network, as TFLite's associated files do.
     Raises InputError on construction where an operator reads a tensor before it is computed or two operators write one.
     """
 
@@ -156,6 +139,7 @@ class Graph:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     metadata: tuple[tuple[str, memoryview], ...] = ()
+    attached: memoryview | None = field(default=None, repr=False)
     _producer: dict[int, int] = field(init=False, repr=False, compare=False)
     _consumers: dict[int, tuple[Op, ...]] = field(init=False, repr=False, compare=False)
     _origin: dict[int, int] = field(init=False, repr=False, compare=False)
@@ -203,6 +187,16 @@ class Graph:
         """The tensor whose numbers these are: goes back over operators that only quantise, dequantise or copy."""
         return self.tensors[self._origin.get(tensor.index, tensor.index)]
 
+    def on_grid(self, tensor: Tensor) -> Tensor:
+        """The tensor whose scale and zero point the numbers of `tensor` have: itself, or what it de-quantises."""
+        seen = tensor
+        while not seen.quantized:
+            op = self.producer(seen.index)
+            if op is None or op.kind not in DEQUANTIZERS | {"Identity"} or op.inputs[:1] < (0,):
+                return tensor
+            seen = self.tensors[op.inputs[0]]
+        return seen
+
     def weights(self, op: Op) -> Tensor | None:
         """The constant weights of a convolution or a matrix product; None for other operators."""
         return self._constant(op, WEIGHT_OPERANDS.get(op.kind, (-1, -1))[0])
@@ -217,21 +211,6 @@ class Graph:
             return None
         source = self.behind_quantizers(operand)
         return source if source.is_constant else None
-
-    def stored(self, tensors: Iterable[Tensor]) -> int:
-        """Bytes that constants take in the file: each once, and once what several of them share."""
-        sizes: dict[int, int] = {}
-        for tensor in tensors:
-            key = tensor.buffer if tensor.buffer >= 0 else -1 - tensor.index
-            sizes[key] = max(sizes.get(key, 0), tensor.nbytes)
-        return sum(sizes.values())
-
-    def recurrent_weights(self, op: Op) -> tuple[Tensor, ...]:
-        """The weights of a recurrent operator, constant or not; nothing for other operators."""
-        positions = RECURRENT.get((self.format, op.kind), ())
-        if self.format == "tflite" and op.kind == "LSTM" and len(op.inputs) == BASIC_LSTM_INPUTS:
-            positions = BASIC_LSTM_WEIGHTS
-        return tuple(tensor for p in positions if (tensor := self.operand(op, p)) is not None)
 
     def output_channels(self, op: Op) -> int:
         """Number of output channels of an operator with weights."""
@@ -248,13 +227,10 @@ class Graph:
         return shape[0]
 
     def macs(self, op: Op) -> int:
-        """Multiply-accumulate operations of a convolution, a matrix product or a recurrent operator, batch and steps of
-        the sequence included; 0 for other operators. Open dimensions count as 1.
+        """Multiply-accumulate operations of a convolution or a matrix product, batch included; 0 for other operators.
+
+        Open dimensions count as 1.
         """
-        if found := self.recurrent_weights(op):
-            source = self.operand(op, 0)
-            steps = source.elements // max(source.shape[-1], 1) if source is not None and source.shape else 0
-            return steps * sum(weights.elements for weights in found)
         position = WEIGHT_OPERANDS.get(op.kind, (-1, -1))[0]
         weights, out = self.operand(op, position), self.tensors[op.outputs[0]] if op.outputs else None
         if weights is None or out is None or not weights.shape:

@@ -105,10 +105,10 @@ def assess(
     beside this one, each with the name of its change.
     Raises InputError where the file is not sound or a change is not known.
     """
-    graph = load_graph(path, computing=False)
+    graph = load_graph(path)
     whole = _assess(graph, path, board, version, limits or Limits())
     variants = [(name, variant, path) for change in what_if for name, variant in _variants(graph, change)]
-    variants += [(name, load_graph(other, computing=False), other) for name, other in others]
+    variants += [(name, load_graph(other), other) for name, other in others]
     found = [_what_if(name, variant, origin, board, version, limits or Limits()) for name, variant, origin in variants]
     return dataclasses.replace(whole, what_if=tuple(found))
 

@@ -26,7 +26,7 @@ def recommend(path: Path, boards: tuple[Board, ...] | None = None) -> Recommenda
     """Every board with a verdict: `recommended` runs on an accelerator from on-chip memory at interactive speed,
     `supported` runs, `no` does not fit, has no runtime for it or is too slow for pictures.
     """
-    graph = load_graph(path, computing=False)
+    graph = load_graph(path)
     found = [_advice(path, graph, board) for board in (boards or all_boards())]
     return Recommendation(
         model=file_ref(path),

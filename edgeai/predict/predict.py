@@ -42,7 +42,8 @@ def detect(
         if views:
             return detect_views(runner, pixels, thresholds, views)
         canvas, transform = letterbox(pixels, runner.input_size)
-        return postprocess(runner.infer(canvas), runner.contract, transform, thresholds)
+        outputs = runner.infer(canvas)
+        return postprocess(outputs, runner.see(outputs, thresholds.conf), transform, thresholds)
 
 
 def predict(

@@ -39,7 +39,7 @@ class SeenClasses:
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
-        self.kind = next((r.kind for r in contract.roles if r.kind in ("logits", "scores", "pred")), "")
+        self.kind = next((r.kind for r in contract.roles if r.kind in ("logits", "scores", "pred", "pred5")), "")
         self.images = np.zeros(contract.spec.nc if self.kind else 0, np.int64)
 
     def add(self, outputs: Sequence[NDArray[Any]]) -> None:
@@ -54,8 +54,10 @@ class SeenClasses:
             values = reader.table(role).values
             if self.kind == "pred":
                 values = values[:, 4 : 4 + len(self.images)]
+            if self.kind == "pred5":
+                values = values[:, 5 : 5 + len(self.images)] * values[:, 4:5]
             best = np.maximum(best, values.max(axis=0))
-        self.images += (sigmoid(best) if self.kind == "logits" else best) > SEEN
+        self.images += (sigmoid(best) if self.kind == "logits" or self.contract.logits else best) > SEEN
 
 
 def check_of(widths: Sequence[Widths], seen: SeenClasses) -> CalibrationCheck:

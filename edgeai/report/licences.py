@@ -121,12 +121,10 @@ def _of_file(path: Path) -> _Weights:
 
 def contract_of(path: Path) -> Contract | None:
     """What the outputs of a model file mean: what it carries, else what its tensors imply; None where nothing."""
-    from edgeai.graph import load_graph
-    from edgeai.graph.contract import infer_contract, read_contract
+    from edgeai.recognise.know import know_file
 
     try:
-        graph = load_graph(path, computing=False)
-        return read_contract(graph) or infer_contract(graph, path.stem)
+        return know_file(path).contract
     except EdgeAIError:
         return None
 

@@ -31,15 +31,16 @@ def quantized_inputs(model: Path, images: Sequence[Path]) -> NDArray[Any]:
     """The images as the model's input takes them, [N, S, S, 3] of its own type. Raises InputError for other inputs."""
     import numpy as np
 
-    from edgeai.evaluate.backends.litert import tflite_contract
+    from edgeai.images import laid_out
     from edgeai.quantize.calibration import batches
+    from edgeai.recognise.know import know
 
     graph = load_graph(model)
-    contract = tflite_contract(graph, model)
+    contract = know(graph, model.stem).takes_pictures(model.name)
     if len(graph.inputs) != 1:
         raise InputError(f"{model.name} has {len(graph.inputs)} inputs", "pass --inputs FILE.npy for a model of one")
     tensor = graph.tensors[graph.inputs[0]]
-    stack = np.concatenate(list(batches(tuple(images), contract)))
+    stack = laid_out(np.concatenate(list(batches(tuple(images), contract))), tensor.shape)
     if not tensor.quantized:
         return stack
     limits = np.iinfo(np.dtype(tensor.dtype))

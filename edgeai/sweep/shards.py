@@ -18,6 +18,7 @@ from edgeai.evaluate.coco import ImageDetections, category_ids, detect, summaris
 from edgeai.evaluate.dataset import Dataset
 from edgeai.evaluate.postprocess import Thresholds
 from edgeai.evaluate.tta import View
+from edgeai.recognise import NOTHING, Asked
 from edgeai.sweep.engine import Engine
 
 
@@ -30,6 +31,7 @@ class Opening:
     threads: int = 1
     imgsz: int | None = None
     names: tuple[str, ...] = ()
+    asked: Asked = NOTHING
 
 
 def evaluate_shards(
@@ -83,4 +85,5 @@ def _open(opening: Opening) -> Runner:
         threads=opening.threads,
         imgsz=opening.imgsz,
         names=opening.names,
+        asked=opening.asked,
     )

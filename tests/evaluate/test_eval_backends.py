@@ -61,8 +61,10 @@ def test_a_published_file_needs_no_contract(kit: Path) -> None:
     assert (contract.layout, contract.imgsz, contract.box_unit, contract.spec.nc) == ("concat", 256, 256.0, 80)
     with pytest.raises(InputError, match="256 pixels, not 320"):
         open_runner(kit / "tflite" / ST_FILE, imgsz=320)
-    with pytest.raises(InputError, match="no head layout"):
-        open_runner(kit / "tflite" / "mobilenet_v1_0.5_224_int8.tflite")
+    with open_runner(kit / "tflite" / "mobilenet_v1_0.5_224_int8.tflite") as runner:
+        contract = runner.contract
+    assert (contract.spec.task, contract.spec.nc, contract.logits) == ("classify", 5, False)
+    assert contract.mean == contract.std == (0.5, 0.5, 0.5)  # uint8 on a scale of 1/127.5
 
 
 def test_blas_gets_its_threads_back() -> None:
@@ -152,18 +154,20 @@ def test_onnx_contract_from_its_metadata(tmp_path: Path) -> None:
 def test_onnx_contract_from_its_shapes(tmp_path: Path) -> None:
     names = {"names": "{0: 'cat', 1: 'dog', 2: 'bird'}"}
     segment = OnnxRunner(onnx_file(tmp_path / "s.onnx", [[1, 39, 84], [1, 32, 16, 16]], names)).contract
-    assert (segment.layout, segment.box_unit, segment.spec.task) == ("concat", 1.0, "segment")
+    assert (segment.layout, segment.box_unit, segment.spec.task) == ("concat", 0.0, "segment")
     assert segment.spec.names == ("cat", "dog", "bird")
-    detect = OnnxRunner(onnx_file(tmp_path / "d.onnx", [[1, 39, 84]], names)).contract
-    assert (detect.spec.task, detect.spec.nc, detect.spec.names[0]) == ("detect", 35, "class0")
+    detect = OnnxRunner(onnx_file(tmp_path / "d.onnx", [[1, 7, 84]], names)).contract
+    assert (detect.spec.task, detect.spec.names) == ("detect", ("cat", "dog", "bird"))
+    with pytest.raises(InputError, match="1x39x84 fit only a pose network"):
+        OnnxRunner(onnx_file(tmp_path / "d.onnx", [[1, 39, 84]], names))
 
 
 @pytest.mark.parametrize(
     ("shapes", "metadata", "message"),
     [
-        ([[1, 2, 3, 4, 5]], {}, "no known head layout"),
-        ([[1, 8, 8, 8], [1, 8, 4, 4]], {}, "no known head layout"),
-        ([[1, 84, 2]], {"edgeai.contract": "{}"}, "contract in m.onnx"),
+        ([[1, 2, 3, 4, 5]], {}, "no head that edgeai knows"),
+        ([[1, 8, 8, 8], [1, 8, 4, 4]], {}, "no head that edgeai knows"),
+        ([[1, 84, 2]], {"edgeai.contract": "{}"}, "contract inside"),
     ],
 )
 def test_onnx_without_a_usable_contract(

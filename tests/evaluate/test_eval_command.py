@@ -51,12 +51,12 @@ def test_one_model_to_stdout(kit: Path) -> None:
 
 def test_several_models_to_a_folder(kit: Path, tmp_path: Path) -> None:
     onnx = kit / "weights" / "yolov5n-seg.onnx"
-    twin = tmp_path / "twin.onnx"
+    twin = tmp_path / "yolov5_twin.onnx"
     twin.write_bytes(onnx.read_bytes())
     out = tmp_path / "results"
     result = run(kit, str(onnx), str(twin), "--imgsz", "256", "--json", str(out))
     assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in out.iterdir()) == ["twin.json", "yolov5n-seg.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["yolov5_twin.json", "yolov5n-seg.json"]
     assert "yolov5n-seg.onnx" in result.stdout and "256 px" in result.stdout and "4 images" in result.stdout
 
 
@@ -68,7 +68,7 @@ def test_a_published_detector_with_its_class_named(kit: Path) -> None:
     assert [entry.category for entry in artifact.per_class] == ["person"]
     unnamed, many = run(kit, model).exception, run(kit, model, "--classes", "person,dog").exception
     assert isinstance(unnamed, InputError) and "--classes" in unnamed.hint
-    assert isinstance(many, InputError) and "1 classes, not 2" in many.message
+    assert isinstance(many, InputError) and "--classes names 2 classes, its outputs hold 1" in many.message
 
 
 @pytest.mark.parametrize(

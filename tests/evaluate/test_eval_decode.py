@@ -198,7 +198,7 @@ def test_a_score_equal_to_the_threshold_is_not_above_it() -> None:
     spec = replace(SPEC, names=("one",), task="detect", num_coefs=0)
     contract = Contract(spec, "concat", SIZE, (OutputRole(0, "pred"),), 1.0)
     pred = np.concatenate([np.zeros((4, 256), np.int8), values[None]])[None]
-    for scale, zero_point in ((1 / 256, -128), (0.02002, 25)):
+    for scale, zero_point in ((1 / 256, -128), (0.00787, 0)):
         output = Output(pred, scale, zero_point)
         scores = output.real()[0, 4]
         for level in (0, 1, 100, 200, 254, 255):

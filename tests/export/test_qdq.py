@@ -19,6 +19,7 @@ from edgeai.evaluate.backends import open_runner  # noqa: E402
 from edgeai.export.to_qdq import write_qdq  # noqa: E402
 from edgeai.quantize.calibration import batches, open_calibration  # noqa: E402
 from edgeai.quantize.ptq import quantize  # noqa: E402
+from edgeai.recognise import Asked  # noqa: E402
 from edgeai.stages import Recipe, Stages  # noqa: E402
 
 SIZE = 64
@@ -62,7 +63,7 @@ def test_codes_agree_with_the_tflite_file(tmp_path: Path, per_channel: bool) -> 
     torch.onnx.export(Parts().eval(), (torch.rand(1, 3, SIZE, SIZE),), str(tmp_path / "m.onnx"), dynamo=False)
     stages = Stages(StageCache(tmp_path / "cache"), Silent())
     photos = open_calibration(tmp_path / "photos")
-    onnx_file, exported = stages.imported_onnx(tmp_path / "m.onnx", SIZE)
+    onnx_file, exported = stages.imported_onnx(tmp_path / "m.onnx", Asked(imgsz=SIZE))
     tflite, converted = stages.converted(onnx_file, exported.contract)
     ranges = stages.ranges(tflite, converted.contract, photos)
     int8 = tmp_path / "int8.tflite"

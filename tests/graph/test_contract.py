@@ -1,4 +1,4 @@
-"""Contracts: read from a file's metadata, checked against its outputs, inferred where there is none."""
+"""Contracts: read from a file's metadata, checked against its outputs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 
 from edgeai.artifacts import Contract, ModelSpec, OutputRole, to_json
 from edgeai.errors import InputError
-from edgeai.graph import load_graph
 from edgeai.graph.audit import audit
-from edgeai.graph.contract import infer_contract, read_contract
+from edgeai.graph.contract import read_contract
 from edgeai.graph.types import Graph, Op, Tensor
+from edgeai.recognise.know import know_file
 
 SPEC = ModelSpec("net", "yolov8", "segment", "n", ("cat", "dog"), imgsz=64)
 LEVELS = [(kind, stride) for stride in (8, 16, 32) for kind in ("dfl", "logits", "coefs")]
@@ -72,36 +72,12 @@ def test_refuses_garbage(text: bytes) -> None:
         read_contract(graph_with([(1, 38, 84)], text))
 
 
-def test_infers_st_layout(kit: Path) -> None:
-    stem = "yolov8n_256_quant_pc_ii_seg_coco-st"
-    contract = infer_contract(load_graph(kit / "tflite" / f"{stem}.tflite"), stem)
-    assert contract is not None
-    assert contract.layout == "concat" and contract.imgsz == 256 and contract.box_unit == 256.0
-    assert contract.spec.nc == 80 and contract.spec.names[:2] == ("class0", "class1")
-    assert contract.spec.num_coefs == 32 and contract.spec.scale == "n" and contract.spec.task == "segment"
-    assert contract.roles == (OutputRole(0, "pred"), OutputRole(1, "proto"))
-
-
-def test_infers_from_shapes() -> None:
-    swapped = infer_contract(graph_with([(1, 16, 16, 32), (1, 38, 84)], None, (0.01, 0.01)), "x")
-    assert swapped is not None and swapped.roles == (OutputRole(0, "proto"), OutputRole(1, "pred"))
-    channels_first = infer_contract(graph_with([(1, 38, 84), (1, 32, 16, 16)], None, (0.01, 0.01)), "x")
-    assert channels_first is not None and channels_first.spec.num_coefs == 32 and channels_first.spec.nc == 2
-    pixels = infer_contract(graph_with([(1, 38, 84), (1, 16, 16, 32)], None, (0.5, 0.01)), "x")
-    assert pixels is not None and pixels.box_unit == 1.0
-    proto = (1, 16, 16, 32)
-    for shapes in ([(1, 38, 83), proto], [(1, 38, 84), (1, 8, 8, 32)], [(1, 36, 84), proto], [(1, 4, 84)]):
-        assert infer_contract(graph_with(shapes, None), "x") is None
-    assert infer_contract(graph_with([(1, 56, 84)], None), "yolov8n_pose") is None
-
-
 def test_contract_decides_over_inference(kit: Path, tmp_path: Path) -> None:
     """A contract added to a real file names its outputs and layout; nothing is inferred then."""
     schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
     flatbuffers = pytest.importorskip("flatbuffers")
     source = kit / "tflite" / "yolov8n_256_quant_pc_ii_seg_coco-st.tflite"
-    inferred = infer_contract(load_graph(source), "x")
-    assert inferred is not None
+    inferred = know_file(source).contract
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(source.read_bytes(), 0))
     for text, name in ((to_json(inferred), "good.tflite"), (json.dumps({"layout": "raw"}), "bad.tflite")):
         buffer, entry = schema.BufferT(), schema.MetadataT()
@@ -112,6 +88,7 @@ def test_contract_decides_over_inference(kit: Path, tmp_path: Path) -> None:
         builder.Finish(model.Pack(builder), b"TFL3")
         (tmp_path / name).write_bytes(bytes(builder.Output()))
     report = audit(tmp_path / "good.tflite")
-    assert report.layout == "concat" and not any("no contract" in finding for finding in report.findings)
+    assert report.layout == "concat"
+    assert {entry.source for entry in report.evidence} == {"from the contract in the file"}
     with pytest.raises(InputError, match="lacks"):
         audit(tmp_path / "bad.tflite")

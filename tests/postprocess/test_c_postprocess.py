@@ -25,12 +25,12 @@ from pycocotools import mask as coco_mask
 
 from edgeai.artifacts import Contract
 from edgeai.device.postprocess_config import Limits, write_postprocess
-from edgeai.evaluate.backends.litert import tflite_contract
 from edgeai.evaluate.decode import Output, decode
 from edgeai.evaluate.nms import nms
 from edgeai.evaluate.postprocess import Detections, Thresholds, postprocess
 from edgeai.graph import Graph, load_graph
 from edgeai.images import Letterbox, letterbox
+from edgeai.recognise.know import know_file
 
 IMAGES = 100
 BOX_TOLERANCE = 0.5
@@ -50,7 +50,7 @@ def graph_of(model: Path) -> Graph:
 
 @functools.cache
 def contract_of(model: Path) -> Contract:
-    return tflite_contract(graph_of(model), model)
+    return know_file(model).contract
 
 
 def expected(model: Path, shot: Shot, thresholds: Thresholds) -> Detections:

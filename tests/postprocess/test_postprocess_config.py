@@ -10,11 +10,9 @@ import pytest
 from check_program import build_host
 from helpers import edgeai, refused
 
-from edgeai.artifacts import Contract
-from edgeai.device import postprocess_config
 from edgeai.device.postprocess_config import CONFIG, NETWORK, Limits, write_postprocess
-from edgeai.evaluate.backends.litert import tflite_contract
-from edgeai.graph import load_graph
+from edgeai.quantize.ptq import with_contract
+from edgeai.recognise.know import know_file
 
 ST = "yolov8n_256_quant_pc_ii_seg_coco-st.tflite"
 
@@ -39,18 +37,13 @@ def test_same_file_same_bytes(model: Path, tmp_path: Path) -> None:
     assert first == write_postprocess(model, tmp_path / "b", Limits())
 
 
-def test_names_of_classes_cannot_become_code(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_classes_cannot_become_code(model: Path, tmp_path: Path) -> None:
     """A model file is somebody else's: its strings stay strings."""
-    contract = tflite_contract(load_graph(model), model)
+    contract = know_file(model).contract
     names = ('"; int evil; "', "*/ #error", "back\\slash", "??/", "new\nline", "käfer\0", "1234")
     spec = replace(contract.spec, names=(names * 12)[: contract.spec.nc])
-
-    def named(*_: object) -> Contract:
-        return replace(contract, spec=spec)
-
-    monkeypatch.setattr(postprocess_config, "tflite_contract", named)
     odd = tmp_path / "odd\n * evil;.tflite"
-    odd.write_bytes(model.read_bytes())
+    odd.write_bytes(with_contract(model.read_bytes(), replace(contract, spec=spec)))
     write_postprocess(odd, tmp_path / "c", Limits())
     build_host(tmp_path / "c")
     for name in (CONFIG, NETWORK):
@@ -60,7 +53,7 @@ def test_names_of_classes_cannot_become_code(model: Path, tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("mobilenet_v1_0.5_224_int8.tflite", ("no head layout",)),
+        ("mobilenet_v1_0.5_224_int8.tflite", ("C post-processing does not read", "classifier")),
         ("yolov8n_256_quant_pc_uf_od_coco-person.tflite", ("float32", "--output-type int8")),
         ("absent.tflite", ("does not exist",)),
     ],

@@ -18,20 +18,17 @@ from edgeai.evaluate.backends.litert import LiteRtRunner
 from edgeai.evaluate.decode import decode
 from edgeai.evaluate.nms import nms
 from edgeai.graph import load_graph
-from edgeai.graph.contract import infer_contract, read_contract
 from edgeai.images import letterbox, read_image
 from edgeai.quantize.flat import pack, tree_of
 from edgeai.quantize.ptq import with_contract
 from edgeai.quantize.st_masks import with_st_masks
+from edgeai.recognise.know import know_file
 
 SIZE, IMAGES = 256, 20
 
 
 def contract_of(path: Path) -> Contract:
-    graph = load_graph(path)
-    found = read_contract(graph) or infer_contract(graph, path.stem)
-    assert found is not None
-    return found
+    return know_file(path).contract
 
 
 class Reader:

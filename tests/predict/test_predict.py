@@ -17,7 +17,7 @@ from edgeai.evaluate.postprocess import Detections
 
 MODEL = "yolov8n_256_quant_pc_ii_seg_coco-st.tflite"
 BEAR = "000000000285.jpg"  # one bear that fills the picture
-BEAR_CLASS = "class21"  # the file carries no names; COCO's order
+BEAR_CLASS = "bear"  # from the metadata in the file
 
 
 @pytest.fixture

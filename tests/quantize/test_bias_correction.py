@@ -16,6 +16,7 @@ from edgeai.artifacts import Ranges  # noqa: E402
 from edgeai.cache import StageCache  # noqa: E402
 from edgeai.quantize import ptq  # noqa: E402
 from edgeai.quantize.calibration import batches, open_calibration  # noqa: E402
+from edgeai.recognise import Asked  # noqa: E402
 from edgeai.stages import Stages  # noqa: E402
 
 SIZE = 64
@@ -61,7 +62,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Ranges, list[
     torch.onnx.export(Mixed().eval(), (torch.rand(1, 3, SIZE, SIZE),), str(folder / "m.onnx"), dynamo=False)
     stages = Stages(StageCache(folder / "cache"), Silent())
     photos = open_calibration(folder / "photos")
-    onnx, exported = stages.imported_onnx(folder / "m.onnx", SIZE)
+    onnx, exported = stages.imported_onnx(folder / "m.onnx", Asked(imgsz=SIZE))
     tflite, converted = stages.converted(onnx, exported.contract)
     ranges = stages.ranges(tflite, converted.contract, photos)
     return Path(tflite).read_bytes(), ranges, list(batches(photos.paths, converted.contract))

@@ -24,6 +24,7 @@ from edgeai.quantize.learn import learn  # noqa: E402
 from edgeai.quantize.recipe import Method  # noqa: E402
 from edgeai.quantize.simulate import Program  # noqa: E402
 from edgeai.quantize.tune import Trial, grid_of, planned, tune  # noqa: E402
+from edgeai.recognise import Asked  # noqa: E402
 from edgeai.stages import Recipe, Stages  # noqa: E402
 
 SIZE = 64
@@ -80,7 +81,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     torch.onnx.export(SiluNet().eval(), (torch.rand(1, 3, SIZE, SIZE),), str(folder / "m.onnx"), dynamo=False)
     stages = Stages(StageCache(folder / "cache"), Silent())
     photos = open_calibration(folder / "photos")
-    onnx, exported = stages.imported_onnx(folder / "m.onnx", SIZE)
+    onnx, exported = stages.imported_onnx(folder / "m.onnx", Asked(imgsz=SIZE))
     tflite, converted = stages.converted(onnx, exported.contract)
     ranges = stages.ranges(tflite, converted.contract, photos)
     images = list(batches(photos.paths, converted.contract))

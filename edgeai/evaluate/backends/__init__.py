@@ -8,6 +8,7 @@ from pathlib import Path
 from edgeai.errors import InputError
 from edgeai.evaluate.backends.base import KERNELS, Kernels, Runner
 from edgeai.files import existing_file
+from edgeai.recognise import NOTHING, Asked
 
 __all__ = ["KERNELS", "Kernels", "Runner", "open_runner", "with_names"]
 
@@ -19,14 +20,16 @@ def open_runner(
     threads: int = 1,
     imgsz: int | None = None,
     names: tuple[str, ...] = (),
+    asked: Asked = NOTHING,
 ) -> Runner:
     """The runner of a model file, by its suffix: .tflite, .onnx, .pt or .safetensors.
 
     `kernels` is for TFLite; `imgsz` for checkpoints and ONNX files of dynamic size, and checked against the others.
-    `names` replaces the class names, for files that carry none.
+    `names` replaces the class names, for files that carry none; `asked` is what the user says of a file that does not
+    say it itself.
     Raises InputError where the file is missing, corrupt, of another kind or not decodable.
     """
-    return with_names(_open(path, kernels, threads, imgsz), names, path)
+    return with_names(_open(path, kernels, threads, imgsz, replace(asked, names=names or asked.names)), names, path)
 
 
 def with_names(runner: Runner, names: tuple[str, ...], path: Path) -> Runner:
@@ -39,13 +42,13 @@ def with_names(runner: Runner, names: tuple[str, ...], path: Path) -> Runner:
     return runner
 
 
-def _open(path: Path, kernels: Kernels, threads: int, imgsz: int | None) -> Runner:
+def _open(path: Path, kernels: Kernels, threads: int, imgsz: int | None, asked: Asked) -> Runner:
     existing_file(path, "a .tflite, .onnx, .pt or .safetensors file")
     suffix = path.suffix.lower()
     if suffix == ".tflite":
         from edgeai.evaluate.backends.litert import LiteRtRunner
 
-        runner = LiteRtRunner(path, kernels=kernels, threads=threads)
+        runner = LiteRtRunner(path, kernels=kernels, threads=threads, asked=asked)
         if imgsz and imgsz != runner.input_size:
             size = runner.input_size
             raise InputError(f"{path.name} has an input of {size} pixels, not {imgsz}", f"use --imgsz {size}")
@@ -53,9 +56,13 @@ def _open(path: Path, kernels: Kernels, threads: int, imgsz: int | None) -> Runn
     if suffix == ".onnx":
         from edgeai.evaluate.backends.onnxrt import OnnxRunner
 
-        return OnnxRunner(path, imgsz=imgsz, threads=threads)
+        return OnnxRunner(path, imgsz=imgsz, threads=threads, asked=asked)
     if suffix in (".pt", ".pth", ".safetensors"):
         from edgeai.evaluate.backends.pytorch import open_checkpoint
 
         return open_checkpoint(path, imgsz)
+    if suffix == ".nb":
+        raise InputError(
+            f"{path.name} is a network binary for the NPU of an STM32MP2", "pass the .tflite or .onnx it was made from"
+        )
     raise InputError(f"{path.name} is not a model that can be run", "pass a .tflite, .onnx, .pt or .safetensors file")

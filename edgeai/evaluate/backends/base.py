@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from edgeai.artifacts import Contract, Fact, FileRef, Granularity
 from edgeai.evaluate.decode import Output
+from edgeai.evaluate.pictures import SURE, refuse_what_are_no_scores, settled
 from edgeai.graph.types import Graph
+from edgeai.recognise.know import Known
 
+LOOKS = 16
 Kernels = Literal["xnnpack", "builtin", "reference"]
 KERNELS: tuple[Kernels, ...] = ("xnnpack", "builtin", "reference")
 
@@ -33,6 +36,8 @@ class Runner(ABC):
     granularity: Granularity = "float"
     options: tuple[Fact, ...] = ()
     versions: tuple[Fact, ...] = ()
+    known: Known | None = None  # how the file was recognised; None where it did not have to be
+    looked_at: int = 0  # pictures that were held against a head that only shapes speak for
 
     @property
     def input_size(self) -> int:
@@ -42,6 +47,14 @@ class Runner(ABC):
     @abstractmethod
     def infer(self, image: NDArray[np.uint8]) -> tuple[Output, ...]:
         """The outputs, in the file's order, for a letterboxed RGB image [imgsz, imgsz, 3] uint8."""
+
+    def see(self, outputs: Sequence[Output], lowest: float = SURE) -> Contract:
+        """The contract, with what the outputs of a picture decide where the file itself does not (`pictures.py`)."""
+        if self.known is not None and not self.known.sure and self.looked_at < LOOKS:
+            self.looked_at += 1
+            refuse_what_are_no_scores(self.contract, outputs)
+        self.contract = settled(self.contract, outputs, lowest)
+        return self.contract
 
     def close(self) -> None:  # noqa: B027  (most runners have nothing to free)
         """Free what the runner holds. It cannot be used afterwards."""

@@ -19,7 +19,8 @@ from edgeai.evaluate.backends.base import Kernels, Runner, input_table, package_
 from edgeai.evaluate.decode import Output
 from edgeai.files import existing_file, sha256_bytes
 from edgeai.graph import load_graph
-from edgeai.graph.types import Graph
+from edgeai.recognise import NOTHING, Asked
+from edgeai.recognise.know import know
 
 
 class LiteRtRunner(Runner):
@@ -30,13 +31,19 @@ class LiteRtRunner(Runner):
     """
 
     def __init__(
-        self, path: Path, contract: Contract | None = None, kernels: Kernels = "xnnpack", threads: int = 1
+        self,
+        path: Path,
+        contract: Contract | None = None,
+        kernels: Kernels = "xnnpack",
+        threads: int = 1,
+        asked: Asked = NOTHING,
     ) -> None:
         data = existing_file(path, "a .tflite file").read_bytes()
         # also the interpreter's guard, which ends the process on some damaged files: it sees only what was parsed here
         graph = load_graph(path)
         self.precision, self.granularity = weights_kind(graph)
-        self.contract = contract if contract is not None else tflite_contract(graph, path)
+        self.known = None if contract is not None else know(graph, path.stem, asked)
+        self.contract = contract or self.known.decodable(path.name)  # type: ignore[union-attr]
         self.model = FileRef(name=path.name, sha256=sha256_bytes(data), bytes=len(data))
         self.name = path.stem
         self.backend = f"litert/{kernels}"
@@ -49,7 +56,8 @@ class LiteRtRunner(Runner):
     def infer(self, image: NDArray[np.uint8]) -> tuple[Output, ...]:
         import cv2
 
-        self._input[0] = cv2.LUT(image, self._table).view(self._input.dtype)
+        values = cv2.LUT(image, self._table).view(self._input.dtype)
+        self._input[0] = values.transpose(2, 0, 1) if self._channels_first else values
         self._interpreter.set_tensor(self._input_index, self._input)
         try:
             self._interpreter.invoke()
@@ -67,9 +75,10 @@ class LiteRtRunner(Runner):
     def _bind_input(self, name: str) -> None:
         inputs = self._interpreter.get_input_details()
         size = self.contract.imgsz
-        if len(inputs) != 1 or list(inputs[0]["shape"]) != [1, size, size, 3]:
-            shapes = ", ".join(str(list(map(int, entry["shape"]))) for entry in inputs)
-            raise InputError(f"the input of {name} is {shapes}", f"one image of [1, {size}, {size}, 3] is expected")
+        shapes = [list(map(int, entry["shape"])) for entry in inputs]
+        if shapes not in ([[1, size, size, 3]], [[1, 3, size, size]]):
+            raise InputError(f"the input of {name} is {', '.join(map(str, shapes))}", f"one RGB image of {size} pixels")
+        self._channels_first = shapes[0][3] != 3
         detail = inputs[0]
         dtype = np.dtype(detail["dtype"])
         scale, zero_point = detail["quantization"]
@@ -78,20 +87,7 @@ class LiteRtRunner(Runner):
         # cv2.LUT knows few types; bytes are bytes
         table = table.view(np.uint8) if dtype.itemsize == 1 else table
         self._table = table[None] if table.ndim == 2 else table
-        self._input = np.empty((1, size, size, 3), dtype)
-
-
-def tflite_contract(graph: Graph, path: Path) -> Contract:
-    """The contract that the file carries, or else the one that its tensors imply; InputError where they imply none."""
-    from edgeai.graph.contract import infer_contract, read_contract
-
-    contract: Contract | None = read_contract(graph) or infer_contract(graph, path.stem)
-    if contract is None:
-        raise InputError(
-            f"the outputs of {path.name} are of no head layout that can be decoded",
-            f"edgeai inspect {path.name} shows them; concat, split and raw heads of YOLO networks are read",
-        )
-    return contract
+        self._input = np.empty(shapes[0], dtype)
 
 
 def open_interpreter(data: bytes, name: str, kernels: Kernels, threads: int) -> Any:

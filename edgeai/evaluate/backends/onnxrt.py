@@ -9,26 +9,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeai.artifacts import Contract, Fact, FileRef, from_json
+from edgeai.artifacts import Contract, Fact, FileRef
 from edgeai.errors import InputError, ToolError, need
 from edgeai.evaluate.backends.base import Runner, package_version, weights_kind
 from edgeai.evaluate.decode import Output
 from edgeai.files import existing_file, sha256_bytes
 from edgeai.graph import load_graph
-from edgeai.graph.onnx_contract import OnnxOutput, onnx_contract
 from edgeai.images import normalised
-
-CONTRACT_KEY = "edgeai.contract"
+from edgeai.recognise import NOTHING, Asked
+from edgeai.recognise.know import Known, know, know_file
 
 
 class OnnxRunner(Runner):
-    """An ONNX file with one float image input [1, 3, H, W], RGB / 255. Raises InputError where it cannot be run.
+    """An ONNX file with one float image input, [1, 3, S, S] or [1, S, S, 3]. Raises InputError where it cannot be run.
 
-    `imgsz` is for files of dynamic height and width.
+    `imgsz` is for files of dynamic height and width; without it their metadata decide.
     """
 
     def __init__(
-        self, path: Path, contract: Contract | None = None, imgsz: int | None = None, threads: int = 1
+        self,
+        path: Path,
+        contract: Contract | None = None,
+        imgsz: int | None = None,
+        threads: int = 1,
+        asked: Asked = NOTHING,
     ) -> None:
         data = existing_file(path, "an .onnx file").read_bytes()
         self.model = FileRef(name=path.name, sha256=sha256_bytes(data), bytes=len(data))
@@ -38,22 +42,46 @@ class OnnxRunner(Runner):
         self.versions = (package_version("onnxruntime"),)
         self._session = _session(data, path.name, threads)
         entry = self._session.get_inputs()[0]
-        size = _input_size(entry, path.name)
-        if size and imgsz and size != imgsz:
-            raise InputError(f"{path.name} has an input of {size} pixels, not {imgsz}", f"use --imgsz {size}")
-        metadata = dict(self._session.get_modelmeta().custom_metadata_map)
-        self.contract = contract or _contract(self._session, metadata, size or imgsz, path)
-        self._input, self._dtype = entry.name, np.float16 if "float16" in entry.type else np.float32
-        self.precision, self.granularity = weights_kind(load_graph(path))
+        self._dtype = _float_type(entry, path.name)
+        fixed = _fixed_size(entry)
+        if fixed and imgsz and fixed != imgsz:
+            raise InputError(f"{path.name} has an input of {fixed} pixels, not {imgsz}", f"use --imgsz {fixed}")
+        self._input = entry.name
+        graph = load_graph(path)
+        self.precision, self.granularity = weights_kind(graph)
+        self._steps = [graph.on_grid(graph.tensors[t]).scale for t in graph.outputs]
+        if contract is None:
+            self.known = self._recognised(path, replace(asked, imgsz=0 if fixed else imgsz or asked.imgsz))
+            contract = self.known.decodable(path.name)
+        self.contract = contract if not imgsz else replace(contract, imgsz=imgsz)
+        self._channels_last = list(entry.shape)[3:] == [3] and list(entry.shape)[1:2] != [3]
+
+    def _recognised(self, path: Path, asked: Asked) -> Known:
+        """What the file is; where its graph leaves shapes of outputs open, one run on a grey picture shows them."""
+        known = know_file(path, asked)
+        size = known.contract.imgsz
+        if known.own or known.refusal is None or not size or len(self._session.get_inputs()) != 1:
+            return known
+        graph = load_graph(path, size)
+        if all(d > 0 for t in graph.outputs for d in graph.tensors[t].shape) and all(
+            graph.tensors[t].shape for t in graph.outputs
+        ):
+            return known
+        try:
+            grey = np.full((1, 3, size, size), 0.5, self._dtype)
+            shapes = tuple(array.shape for array in self._session.run(None, {self._input: grey}))
+        except Exception:  # its errors share no base class; what is known without a run is said
+            return known
+        return know(graph, path.stem, asked, shapes)
 
     def infer(self, image: NDArray[np.uint8]) -> tuple[Output, ...]:
         real = normalised(image, self.contract.mean, self.contract.std)
-        pixels = real.transpose(2, 0, 1)[None].astype(self._dtype)
+        pixels = (real if self._channels_last else real.transpose(2, 0, 1))[None].astype(self._dtype)
         try:
             arrays = self._session.run(None, {self._input: np.ascontiguousarray(pixels)})
         except Exception as error:  # its errors share no base class
             raise ToolError(f"onnxruntime failed on {self.model.name}: {_line(error)}") from None
-        return tuple(Output(array) for array in arrays)
+        return tuple(Output(array, step=step) for array, step in zip(arrays, self._steps, strict=True))
 
     def close(self) -> None:
         self._session = None
@@ -73,28 +101,18 @@ def _session(data: bytes, name: str, threads: int) -> Any:
         raise InputError(f"onnxruntime cannot run {name}: {_line(error)}", "is the file complete?") from None
 
 
-def _input_size(entry: Any, name: str) -> int | None:
-    """Side of the square input; None where height and width are dynamic."""
-    shape = entry.shape
-    if len(shape) != 4 or shape[1] != 3 or "float" not in entry.type:
-        raise InputError(f"the input of {name} is {entry.type} {shape}", "a float image [1, 3, H, W] is expected")
-    if isinstance(shape[2], int) and isinstance(shape[3], int):
-        if shape[2] != shape[3]:
-            raise InputError(f"the input of {name} is {shape[2]}x{shape[3]}", "only square inputs are supported")
-        return shape[2]
-    return None
+def _float_type(entry: Any, name: str) -> Any:
+    if entry.type not in ("tensor(float)", "tensor(float16)"):
+        shown = " x ".join(map(str, entry.shape))
+        raise InputError(f"the input of {name} is {entry.type} {shown}", "a float image [1, 3, H, W] is expected")
+    return np.float16 if "float16" in entry.type else np.float32
 
 
-def _contract(session: Any, metadata: dict[str, str], imgsz: int | None, path: Path) -> Contract:
-    if CONTRACT_KEY in metadata:
-        stored = from_json(Contract, metadata[CONTRACT_KEY], f"the contract in {path.name}")
-        return replace(stored, imgsz=imgsz or stored.imgsz)
-    outputs = tuple(OnnxOutput(entry.name, tuple(entry.shape)) for entry in session.get_outputs())
-    contract = onnx_contract(outputs, metadata, imgsz, path.stem)
-    if contract.spec.task == "features":
-        shapes = ", ".join(f"{entry.name} {list(entry.shape)}" for entry in outputs)
-        raise InputError(f"the outputs of {path.name} are of no known head layout: {shapes}", "export it with edgeai")
-    return contract
+def _fixed_size(entry: Any) -> int | None:
+    """Side of a fixed square input; None where it is open or something else."""
+    shape = list(entry.shape)
+    sides = [d for d in shape[1:] if isinstance(d, int) and d != 3]
+    return sides[0] if len(shape) == 4 and len(sides) == 2 and sides[0] == sides[1] else None
 
 
 def _line(error: BaseException) -> str:

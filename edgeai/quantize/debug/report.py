@@ -14,9 +14,8 @@ from edgeai.artifacts.debug import DebugReport, LayerError
 from edgeai.errors import InputError
 from edgeai.files import file_ref
 from edgeai.graph import load_graph
-from edgeai.graph.contract import infer_contract, input_size, read_contract
 from edgeai.graph.types import Graph, Op
-from edgeai.images import canvas, centre_crop, normalised, read_image
+from edgeai.images import canvas, laid_out, normalised, read_image
 from edgeai.provenance import provenance
 from edgeai.quantize.bias import LAYOUTS
 from edgeai.quantize.debug.blame import THRESHOLD_DB, first_bad, producer, spreads
@@ -24,6 +23,8 @@ from edgeai.quantize.debug.measure import Networks, Observed, grid, measure
 from edgeai.quantize.debug.pairing import counterparts, indifferent, silu_inputs
 from edgeai.quantize.debug.surgery import cut, float_sources, is_coded, simulation
 from edgeai.quantize.flat import read_tree
+from edgeai.recognise import NOTHING, Asked
+from edgeai.recognise.know import know
 
 TOOLS = ("ai-edge-litert", "numpy", "opencv-python-headless")
 SATURATED = 0.01
@@ -35,6 +36,7 @@ def debug(
     images: Sequence[Path],
     threshold: float = THRESHOLD_DB,
     progress: Callable[[], object] | None = None,
+    asked: Asked = NOTHING,
 ) -> DebugReport:
     """Compare every tensor of the int8 TFLite `model` with its float counterpart on `images`.
 
@@ -46,8 +48,9 @@ def debug(
     graph, tree = read_tree(model)
     if not any(is_coded(tensor) and not tensor.is_constant for tensor in graph.tensors):
         raise InputError(f"{model.name} is not quantised", "pass the int8 file; the float one goes to --float")
-    contract = read_contract(graph) or infer_contract(graph, model.stem)
-    inputs = [as_input(path, graph, contract, model.name) for path in images]
+    known = know(graph, model.stem, asked)
+    contract = known.takes_pictures(model.name)
+    inputs = [as_input(path, graph, contract) for path in images]
     if not inputs:
         raise InputError("no images to debug with", "pass --images DIR with a few photos")
     floats, pairs, findings = _reference(graph, tree, reference)
@@ -74,7 +77,7 @@ def debug(
         first_bad=first_bad(graph, layers, concats, threshold, logits),
         findings=(*findings, *_findings(graph, layers)),
         provenance=provenance(
-            "debug", [*refs, *used], [("threshold_db", threshold), ("kernels", kernels)], TOOLS, _licence(contract)
+            "debug", [*refs, *used], [("threshold_db", threshold), ("kernels", kernels)], TOOLS, contract.spec.licence
         ),
     )
 
@@ -96,23 +99,10 @@ def _reference(graph: Graph, tree: object, reference: Path | None) -> tuple[byte
     return simulation(graph, tree), pairs, findings
 
 
-def as_input(path: Path, graph: Graph, contract: Contract | None, name: str) -> NDArray[np.float32]:
-    """A photo as the network's input [1,S,S,3], in real numbers.
-
-    By the contract where there is one. A file without one is fed as a camera would: pixels 0..255 spread over the
-    whole range of its int8 input.
-    """
-    pixels = read_image(path)
-    if contract is not None:
-        return normalised(canvas(pixels, contract), contract.mean, contract.std)[None]
-    size = input_size(graph)
-    tensor = graph.tensors[graph.inputs[0]]
-    if size is None or tensor.shape[-1] != 3:
-        shape = "×".join(map(str, tensor.shape))
-        raise InputError(f"the input of {name} is {shape}, not one square RGB image", "debug runs on photos")
-    low, high = grid(tensor) if is_coded(tensor) else (0.0, 1.0)
-    crop = centre_crop(pixels, size).astype(np.float32) / np.float32(255)
-    return (crop * np.float32(high - low) + np.float32(low))[None]
+def as_input(path: Path, graph: Graph, contract: Contract) -> NDArray[np.float32]:
+    """A photo as the network's input, [1,S,S,3] or [1,3,S,S], in real numbers."""
+    values = normalised(canvas(read_image(path), contract), contract.mean, contract.std)[None]
+    return laid_out(values, graph.tensors[graph.inputs[0]].shape)
 
 
 def _layers(graph: Graph, found: dict[int, Observed]) -> tuple[LayerError, ...]:
@@ -183,8 +173,3 @@ def _findings(graph: Graph, layers: tuple[LayerError, ...]) -> list[str]:
         shown = ", ".join(f"{layer.kind} #{layer.index} {layer.cumulative.sqnr_db:.1f}" for layer in ends)
         found.append(f"SQNR of the outputs, in dB: {shown}")
     return found
-
-
-def _licence(contract: Contract | None) -> str:
-    return contract.spec.licence if contract else "unknown"
-

@@ -1,0 +1,65 @@
+"""What only pictures can tell of a network's outputs: whether boxes are in pixels or in 0..1, and whether rows that are
+read as scores behave like scores. An empty picture tells nothing.
+
+Both are needed only where a file says nothing about itself and its graph shows nothing (`edgeai.recognise`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from edgeai.artifacts import Contract
+from edgeai.errors import InputError
+from edgeai.evaluate.decode import Output, decode
+
+SURE = 0.25  # a score from which on a detection is one
+UNIT_REACH, PIXEL_REACH = 2.0, 4.0  # corners of boxes in 0..1 stay below the first; of boxes in pixels reach the second
+# Of all anchors, above the score SURE in one class: a photo has objects in some places. Key points, angles and depths
+# that are read as scores are large everywhere.
+EVERYWHERE = 0.8
+FEWEST_ANCHORS = 32
+
+
+def settled(contract: Contract, outputs: Sequence[Output], lowest: float = SURE) -> Contract:
+    """`contract` with the unit of its boxes where the detections above `lowest` of one picture show it.
+
+    Raises InputError where they show neither: boxes of two pixels are no boxes, and neither are boxes of three images.
+    """
+    if contract.box_unit:
+        return contract
+    found = decode(outputs, replace(contract, box_unit=1.0), lowest)
+    if not len(found.rows):
+        return contract
+    reach = float(np.abs(found.boxes[np.unique(found.rows)]).max())
+    if reach <= UNIT_REACH:
+        return replace(contract, box_unit=float(contract.imgsz))
+    if reach >= PIXEL_REACH:
+        return replace(contract, box_unit=1.0)
+    raise InputError(
+        f"the boxes of {contract.spec.name} reach {reach:.2f}: neither pixels nor 0..1", "pass --boxes pixels or unit"
+    )
+
+
+def refuse_what_are_no_scores(contract: Contract, outputs: Sequence[Output]) -> None:
+    """Raises InputError where a picture speaks against the head that was taken for the shape of its outputs alone."""
+    found = decode(outputs, replace(contract, box_unit=contract.box_unit or 1.0), SURE)
+    anchors = _anchors(contract, outputs)
+    if anchors < FEWEST_ANCHORS or not len(found.rows):
+        return
+    counts = np.bincount(found.classes)
+    if counts.max() >= EVERYWHERE * anchors:
+        raise InputError(
+            f"{contract.spec.name}: {contract.spec.names[int(counts.argmax())]} scores above {SURE} at "
+            f"{int(counts.max())} of {anchors} anchors: those are no scores",
+            f"the head was taken for its shape alone: --head {contract.head} insists",
+        )
+
+
+def _anchors(contract: Contract, outputs: Sequence[Output]) -> int:
+    role = next((role for role in contract.roles if role.kind in ("pred", "pred5", "scores")), None)
+    if role is None:
+        return 0
+    return int(max(outputs[role.index].array.shape[1:]))
