@@ -37,23 +37,18 @@ def separated(model: onnx.ModelProto, contract: Contract) -> Contract:
             "export the head in parts, or with boxes divided by the input size",
         )
     kept = [entry for i, entry in enumerate(graph.output) if i != place]
-    roles = []
-    names = []
-    for (kind, _), source in zip(wanted, parts, strict=True):
-        graph.node.append(onnx.helper.make_node("Identity", [source], [f"edgeai_{kind}"]))
-        roles.append(kind)
-        names.append(f"edgeai_{kind}")
-    protos = [role for role in contract.roles if role.kind == "proto"]
     del graph.output[:]
-    graph.output.extend(onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in names)
+    for (kind, _), (source, shape) in zip(wanted, parts, strict=True):
+        graph.node.append(onnx.helper.make_node("Identity", [source], [f"edgeai_{kind}"]))
+        graph.output.append(onnx.helper.make_tensor_value_info(f"edgeai_{kind}", onnx.TensorProto.FLOAT, shape))
     graph.output.extend(kept)
-    found = [OutputRole(i, kind) for i, kind in enumerate(roles)]
-    found += [OutputRole(len(roles), "proto")] if protos else []
+    found = [OutputRole(i, kind) for i, (kind, _) in enumerate(wanted)]
+    found += [OutputRole(len(wanted), "proto")] if kept else []
     return replace(contract, layout="split", roles=tuple(found), head="split")
 
 
-def _parts(model: onnx.ModelProto, output: str, wanted: list[int]) -> list[str] | None:
-    """The tensors that hold `wanted` rows each, joined to `output` in this order; None where there are none such."""
+def _parts(model: onnx.ModelProto, output: str, wanted: list[int]) -> list[tuple[str, list[int]]] | None:
+    """The tensors that hold `wanted` rows each, joined to `output` in this order, with their shapes; or None."""
     import onnx
 
     shaped = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
@@ -68,7 +63,8 @@ def _parts(model: onnx.ModelProto, output: str, wanted: list[int]) -> list[str] 
     axis = next((i for i in (1, 2) if len(shape) == 3 and shape[i] == total and _axis(made.get(output), 3) == i), None)
     if axis is None:
         return None
-    return _grouped([(output, total)], wanted, axis, made, shapes)
+    names = _grouped([(output, total)], wanted, axis, made, shapes)
+    return None if names is None else [(name, shapes[name]) for name in names]
 
 
 def _grouped(

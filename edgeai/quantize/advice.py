@@ -60,6 +60,27 @@ class SeenClasses:
         self.images += (sigmoid(best) if self.kind == "logits" or self.contract.logits else best) > SEEN
 
 
+class BoxReach:
+    """How far the boxes reach of which the float network of `contract` is sure: `images` in sides of the input."""
+
+    def __init__(self, contract: Contract) -> None:
+        kinds = {role.kind for role in contract.roles}
+        self.contract, self.images = contract, 0.0
+        self.decoded = bool(kinds & {"boxes", "pred", "pred5"}) and bool(contract.box_unit)
+
+    def add(self, outputs: Sequence[NDArray[Any]]) -> None:
+        """Look at one image; `outputs` in the file's order."""
+        from edgeai.evaluate.decode import Output, decode
+
+        if not self.decoded:
+            return
+        found = decode([Output(array) for array in outputs], self.contract, SEEN)
+        if len(found.rows):
+            boxes = found.boxes[np.unique(found.rows)]
+            wide = float((boxes[:, 2:] - boxes[:, :2]).max()) / self.contract.imgsz
+            self.images = max(self.images, wide)
+
+
 def check_of(widths: Sequence[Widths], seen: SeenClasses) -> CalibrationCheck:
     """The check of a set of two images or more."""
     worst = max(widths, key=lambda entry: entry.disagreement)

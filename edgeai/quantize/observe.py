@@ -35,6 +35,7 @@ LOWEST_LOGIT = -8.0
 # them: rounding the boxes of the fp32 network loses 0.67 box AP with such extremes, 0.03 with this end (211 images of
 # train2017 at 256 px, 2026-11-21).
 BOX_REACH = 1.05
+BOX_REACH_OF_JUNK = 1.25  # a network that is sure of wider boxes than this means them
 EFFECT_IMAGES = 8  # of the calibration set, which one backward pass each weighs
 # What that kernel and SOFTMAX's leave: codes -128..127 on the scale 1/256, whatever the range says
 FIXED = frozenset({"LOGISTIC", "SOFTMAX"})
@@ -53,6 +54,7 @@ class _Activation:
     ceiling: float = math.inf
     exact: bool = False  # its extremes are answers, not outliers
     source: int = -1  # the tensor whose values count, where its own hold the lowest float as padding
+    boxes: bool = False
     channels: int = 0  # of a tensor that feeds weights: its channel means are wanted for bias correction
 
 
@@ -71,14 +73,14 @@ def observe(
     """
     import numpy as np
 
-    from edgeai.quantize.advice import SeenClasses, Widths, check_of
+    from edgeai.quantize.advice import BoxReach, SeenClasses, Widths, check_of
     from edgeai.quantize.histogram import Histogram
     from edgeai.quantize.observers import range_of
 
     interpreter = _interpreter(model)
     tensors = _activations(interpreter, box_limits(contract))
     halves = [(Histogram(), Histogram()) for _ in tensors]  # of the images in turn
-    seen = SeenClasses(contract)
+    seen, reach = SeenClasses(contract), BoxReach(contract)
     place = interpreter.get_input_details()[0]["index"]
     sums: dict[int, NDArray[np.float64]] = {tensor.index: np.zeros(()) for tensor in tensors if tensor.channels}
     count = 0
@@ -91,7 +93,9 @@ def observe(
             pair[count % 2].add(view())
             if tensor.channels:
                 sums[tensor.index] = sums[tensor.index] + view().reshape(-1, tensor.channels).mean(axis=0)
-        seen.add([interpreter.get_tensor(output["index"]) for output in interpreter.get_output_details()])
+        outputs = [interpreter.get_tensor(output["index"]) for output in interpreter.get_output_details()]
+        seen.add(outputs)
+        reach.add(outputs)
         count += 1
         if method.weighs_effect and len(kept) < EFFECT_IMAGES:
             kept.append(image)
@@ -105,7 +109,8 @@ def observe(
         if chosen == "effect" and tensor.source in weighted:
             histogram = weighted[tensor.source].between(histogram.low, histogram.high)
         low, high = range_of(histogram, "min-max" if tensor.exact and not method.exceptions else chosen)
-        ranges.append(TensorRange(tensor.index, tensor.name, max(low, tensor.floor), min(high, tensor.ceiling)))
+        ceiling = math.inf if reach.images > BOX_REACH_OF_JUNK and tensor.boxes else tensor.ceiling
+        ranges.append(TensorRange(tensor.index, tensor.name, max(low, tensor.floor), min(high, ceiling)))
         widths.append(Widths(tensor.name, high - low, *(b - a for a, b in (range_of(h, chosen) for h in (even, odd)))))
     operators = interpreter._get_ops_details()
     ranges = with_fixed(ranges, operators)
@@ -219,6 +224,7 @@ def _activations(interpreter: Any, limits: dict[int, tuple[float, float]]) -> li
                 ceiling=ceiling,
                 exact=index in outputs or index in inputs or index in logits,
                 source=padded.get(index, index),
+                boxes=index in outputs and outputs.index(index) in limits,
                 channels=channels.get(index, 0),
             )
         )

@@ -23,6 +23,7 @@ MOST_COLUMNS = 512  # of a detection: 6, and 32 coefficients or some dozen key p
 FEWEST_KEYPOINTS = 4  # of a skeleton that unexplained rows may be: box corners at least
 SELECTIONS = frozenset({"TopK", "NonMaxSuppression", "TOPK_V2", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5"})
 ANGLES = frozenset({"Sin", "Cos", "SIN", "COS"})
+LENGTHS = frozenset({"L2_NORMALIZATION", "ReduceL2", "LpNormalization"})
 SSD_OPERATOR = "CUSTOM:TFLite_Detection_PostProcess"
 
 @dataclass(frozen=True, slots=True)
@@ -389,25 +390,29 @@ def _joined_levels(
 def _single(graph: Graph, out: Out, imgsz: int) -> Iterator[Reading]:
     flat = [s for s in out.shape[1:] if s != 1]
     if len(out.shape) in (2, 4) and len(flat) == 1 and flat[0] >= 2 and math.prod(out.shape) == flat[0]:
-        axis = out.shape.index(flat[0])
-        parts = pieces(graph, out.tensor, axis)
-        form = parts[0].form if len({piece.form for piece in parts}) == 1 else ""
-        proof = f"the output leaves a {form}" if form in ("softmax", "sigmoid") else ""
-        roles = (OutputRole(out.index, "probs"),)
-        yield Reading("classifier", "classify", "raw", roles, flat[0], logits=not proof, proof=proof)
-        if not proof:
-            yield Reading("features", "features")
-        return
-    if len(out.shape) != 4:
-        return
-    stride, channels = _side(out.shape, imgsz)
-    if stride == 1:
-        name = "semantic" if channels > 1 else "depth"
-        yield Reading(name, "features", proof=f"one map of {channels} channels, as large as the input")
-    elif stride >= 16 and channels % 5 == 0 and channels // 5 > 5:
-        yield Reading("yolov2", "features", proof=f"one map of 5 x {channels // 5} channels at stride {stride}")
-    elif stride:
-        yield Reading("heat maps", "features", proof=f"one map of {channels} channels at stride {stride}")
+        yield _row(graph, out, flat[0])
+    elif len(out.shape) == 4:
+        stride, channels = _side(out.shape, imgsz)
+        shown = f"one map of {channels} channels at stride {stride}"
+        if stride == 1:
+            yield Reading("semantic" if channels > 1 else "depth", "features", proof=shown)
+        elif stride >= 16 and channels % 5 == 0 and channels // 5 > 5:
+            yield Reading("yolov2", "features", proof=f"{shown}, five anchors of {channels // 5}")
+        elif stride:
+            yield Reading("heat maps", "features", proof=shown)
+
+
+def _row(graph: Graph, out: Out, count: int) -> Reading:
+    """One row of numbers: scores of a classifier, unless the graph brings them to length one."""
+    norms = sorted({op.kind for op in graph.ops if op.kind in LENGTHS})
+    if norms:
+        return Reading("features", "features", proof=f"{', '.join(norms)}: a vector of length one")
+    parts = pieces(graph, out.tensor, out.shape.index(count))
+    forms = {piece.form for piece in parts}
+    ended = forms <= {"softmax", "sigmoid"} and len(forms) == 1
+    proof = f"one row of {count} numbers, " + (f"behind a {forms.pop()}" if ended else "logits")
+    roles = (OutputRole(out.index, "probs"),)
+    return Reading("classifier", "classify", "raw", roles, count, logits=not ended, proof=proof)
 
 
 def _side(shape: tuple[int, ...], imgsz: int) -> tuple[int, int]:

@@ -91,7 +91,7 @@ class _Trace:
             return _sliced(self.graph, op, axis, self.pieces(source, axis))
         if op.kind in PRODUCTS:
             data, factors = _row_factors(self.graph, op, axis)
-            return _scaled(self.pieces(data, axis), factors)
+            return _scaled(self.pieces(data, axis), factors, tensor)
         return self.pieces(source, self._moved(op, source, tensor, axis))
 
     def _joined(self, op: Op, tensor: int, axis: int) -> tuple[Piece, ...]:
@@ -225,15 +225,16 @@ def _row_factors(graph: Graph, op: Op, axis: int) -> tuple[int, NDArray[np.float
     return data, np.broadcast_to(factors.ravel(), (shape[axis],))
 
 
-def _scaled(found: tuple[Piece, ...], factors: NDArray[np.float64]) -> tuple[Piece, ...]:
-    """Rows with the factor 1 stay what they are."""
+def _scaled(found: tuple[Piece, ...], factors: NDArray[np.float64], product: int) -> tuple[Piece, ...]:
+    """Rows with the factor 1 stay what they are; the others come from the product."""
     result, at = [], 0
     for piece in found:
         part = factors[at : at + piece.rows] == 1
         at += piece.rows
         bounds = [0, *(np.flatnonzero(part[1:] != part[:-1]) + 1).tolist(), piece.rows]
         for low, high in itertools.pairwise(bounds):
-            result.append(replace(piece, rows=high - low, form=piece.form if part[low] else ""))
+            same = replace(piece, rows=high - low)
+            result.append(same if part[low] else Piece(high - low, product))
     return tuple(result)
 
 
