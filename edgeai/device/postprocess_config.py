@@ -23,7 +23,7 @@ from edgeai.evaluate.decode import Output, OutputReader, OutputTable, score_leve
 from edgeai.evaluate.nms import IOU
 from edgeai.files import existing_file, file_ref, write_bytes, write_text
 from edgeai.graph import load_graph
-from edgeai.graph.types import Graph
+from edgeai.graph.types import Graph, Tensor
 from edgeai.provenance import provenance
 from edgeai.recognise import HEADS, NOTHING, Asked
 from edgeai.recognise.know import know
@@ -92,6 +92,9 @@ class _Network:
     proto_grid: tuple[int, int]
     flip: int
     output_bytes: tuple[int, ...]
+    pixel_factor: tuple[float, ...]
+    pixel_offset: tuple[float, ...]
+    channels_first: bool
 
     @property
     def coefs(self) -> int:
@@ -160,7 +163,24 @@ def _network(graph: Graph, path: Path, asked: Asked) -> _Network:
     if sum(group.anchors for group in groups) > MAX_ANCHORS:
         raise InputError(f"{path.name} has more than {MAX_ANCHORS:,} anchors")
     flip = 0x80 if dtype == "int8" else 0
-    return _Network(contract, groups, proto, grid, flip, tuple(output.array.nbytes for output in outputs))
+    image = graph.tensors[graph.inputs[0]]
+    return _Network(
+        contract=contract,
+        groups=groups,
+        proto=proto,
+        proto_grid=grid,
+        flip=flip,
+        output_bytes=tuple(output.array.nbytes for output in outputs),
+        pixel_factor=tuple(1 / (255 * s * (image.scale or 1.0)) for s in contract.std or (1.0, 1.0, 1.0)),
+        pixel_offset=_pixel_offset(image, contract),
+        channels_first=image.shape[1] == 3 and image.shape[3] != 3,
+    )
+
+
+def _pixel_offset(image: Tensor, contract: Contract) -> tuple[float, ...]:
+    """What is added to a pixel times its factor: code = (pixel / 255 - mean) / std / scale + zero point."""
+    pairs = zip(contract.mean, contract.std, strict=True) if contract.std else ((0.0, 1.0),) * 3
+    return tuple(image.zero_point - mean / std / (image.scale or 1.0) for mean, std in pairs)
 
 
 def _groups(reader: OutputReader) -> Iterator[_Group]:
@@ -233,6 +253,8 @@ def _config(network: _Network, limits: Limits, title: str) -> str:
     ]
     defines = "\n".join(f"#define EDGEAI_PP_{name} {value}" for name, value in sizes)
     outputs = ", ".join(map(str, network.output_bytes))
+    factor, offset = (", ".join(map(_float, v)) for v in (network.pixel_factor, network.pixel_offset))
+    order = "all red pixels come first" if network.channels_first else "the colours of a pixel stand together"
     return f"""/* {title}
  * Layout {network.contract.layout}. Do not edit: give other limits to the compiler, -DEDGEAI_PP_MAX_DETECTIONS=20.
  */
@@ -241,6 +263,10 @@ def _config(network: _Network, limits: Limits, title: str) -> str:
 
 {defines}
 #define EDGEAI_PP_OUTPUT_BYTES {{{outputs}}}
+
+/* The input: a pixel of red, green or blue becomes round(pixel * factor + offset), within its type; {order}. */
+#define EDGEAI_PP_PIXEL_FACTOR {{{factor}}}
+#define EDGEAI_PP_PIXEL_OFFSET {{{offset}}}
 
 /* Scores above the threshold that are looked at, the best ones of an image; 12 bytes each. */
 #ifndef EDGEAI_PP_MAX_CANDIDATES

@@ -68,7 +68,18 @@ def requantize(model: Path, method: Method = "entropy") -> Requantized:
     if not changed:
         return Requantized(model.read_bytes(), 0, 0.0)
     _say_so(tree, method)
-    return Requantized(pack(tree), len(changed), clipped / total)
+    return Requantized(_as_known(pack(tree), graph, model), len(changed), clipped / total)
+
+
+def _as_known(data: bytes, graph: Graph, model: Path) -> bytes:
+    """`data` with what `model` is in a contract: words behind a TFLite file do not survive writing it."""
+    from edgeai.quantize.ptq import with_contract
+    from edgeai.recognise.know import know
+
+    known = know(graph, model.stem)
+    if known.own or known.refusal is not None or not known.sure or not known.contract.box_unit:
+        return data
+    return with_contract(data, known.contract)
 
 
 def weight_scale(values: NDArray[np.float64], method: Method) -> float:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from check_program import build_host
 from helpers import edgeai, refused
 
 from edgeai.device.postprocess_config import CONFIG, NETWORK, Limits, write_postprocess
+from edgeai.evaluate.backends.base import input_table
+from edgeai.graph import load_graph
 from edgeai.quantize.ptq import with_contract
 from edgeai.recognise.know import know_file
 
@@ -73,3 +77,25 @@ def test_limits_that_do_not_fit_are_refused(
     options: tuple[str, object], model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     refused(edgeai(capsys, "postprocess", model, "-o", tmp_path / "out", *options), 2, "hint")
+
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@pytest.mark.parametrize(("mean", "std"), [((), ()), ((0.5,) * 3, (0.5,) * 3), IMAGENET])
+def test_the_input_is_described_as_the_host_fills_it(
+    mean: tuple[float, ...], std: tuple[float, ...], model: Path, tmp_path: Path
+) -> None:
+    contract = replace(know_file(model).contract, mean=mean, std=std)
+    changed = tmp_path / "m.tflite"
+    changed.write_bytes(with_contract(model.read_bytes(), contract))
+    write_postprocess(changed, tmp_path / "c", Limits())
+    text = (tmp_path / "c" / CONFIG).read_text()
+    found = [re.search(rf"PIXEL_{name} {{(.*)}}", text) for name in ("FACTOR", "OFFSET")]
+    factor, offset = (np.array([float(v.rstrip("f")) for v in m.group(1).split(", ")]) for m in found if m)
+    graph = load_graph(model)
+    image = graph.tensors[graph.inputs[0]]
+    table = input_table(np.dtype(image.dtype), image.scale, image.zero_point, mean, std)
+    codes = np.clip(np.rint(np.arange(256)[:, None] * factor + offset), -128, 127)
+    difference = np.abs(codes - (table if table.ndim == 2 else table[:, None]))
+    assert difference.max() <= 1 and (difference > 0).mean() < 0.01  # a tie in float32 may fall the other way
