@@ -24,7 +24,7 @@ SLOWEST = 12
 @click.command(short_help="Run a compiled model on the board under ST's validation.")
 @click.argument("model", type=PathParam, required=False)
 @click.option("--board", required=True, metavar="B", help="Board: a name, an alias, or a profile file.")
-@click.option("--port", default="", metavar="PORT", help="Serial port of the board (default: the tool looks for one).")
+@click.option("--port", default="", metavar="PORT", help="Serial port of the board (default: its ST-LINK).")
 @click.option("--baud", type=click.IntRange(min=1), metavar="N", help="Baud rate (default: that of the board).")
 @click.option("--inputs", type=PathParam, metavar="DIR|LIST|FILE.npy", help="Images, or a batch for the model.")
 @click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, metavar="N", help="Inputs to run.")
@@ -84,6 +84,10 @@ def command(
     model = model or project_file(project)
     runs = output or project.runs
     job = _job(project, model, target, compiled, inputs, samples, runs)
+    if not host and not port and not dry_run:  # else the tool writes to one port after the other
+        from edgeai.device.ports import choose_port
+
+        port = choose_port(target.connection.usb).device
     options = ValidateOptions(
         mode="host" if host else "target", port=port, baud=baud or target.connection.baud, samples=len(job.inputs),
         io_only=io_only,
