@@ -136,7 +136,7 @@ def _plot(target: Path, model: Path, result: Footprint) -> None:
 
     if target.suffix.lower() not in (".svg", ".png"):
         raise click.UsageError(f"--plot {target}: the name must end in .svg or .png")
-    graph = load_graph(model)
+    graph = load_graph(model, computing=False)
     drawn = picture(result, graph, live_ranges(graph))
     if target.suffix.lower() == ".svg":
         write_text(target, drawn)
@@ -173,7 +173,7 @@ def render(result: Footprint, per_op: bool = False) -> str:
 
 
 def _summary(result: Footprint) -> str:
-    verdict = "fits" if result.fits else "DOES NOT FIT"
+    verdict = "fits" if result.fits else "DOES NOT RUN ON" if _nowhere(result) else "DOES NOT FIT"
     peak_bytes = sum(tensor.count for tensor in result.peak_tensors)
     pairs = [
         ("verdict", f"{verdict} {result.board} ({result.source})"),
@@ -187,6 +187,11 @@ def _summary(result: Footprint) -> str:
         ms = result.latency.ms
         pairs.append(("latency", f"{ms.point:.1f} ms ({ms.low:.1f} to {ms.high:.1f}), mostly {result.latency.bound}"))
     return facts(pairs)
+
+
+def _nowhere(result: Footprint) -> bool:
+    """Whether the network has operators that nothing on the board runs."""
+    return result.support is not None and any(entry.unit == "none" for entry in result.support.software)
 
 
 def _predicted(memory: MemoryEstimate) -> list[tuple[str, str]]:
@@ -211,10 +216,14 @@ def _software(result: Footprint) -> str:
     found = result.support
     head = f"epochs: about {found.epochs}, {found.software_epochs} in software, {found.hybrid_epochs} hybrid"
     lines = [
-        _bullet(f"{s.count} × {s.kind} on the {s.unit.upper()}: {s.reason}" + (f"; {s.advice}" if s.advice else ""))
+        _bullet(f"{s.count} × {s.kind} {_where(s.unit)}: {s.reason}" + (f"; {s.advice}" if s.advice else ""))
         for s in found.software
     ]
     return "\n".join([head, *lines])
+
+
+def _where(unit: str) -> str:
+    return "nowhere" if unit == "none" else f"on the {unit.upper()}"
 
 
 def _per_op(latency: LatencyEstimate) -> str:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from edgeai.footprint.operators import RECURRENT_KNOWN, is_known
+from edgeai.footprint.weights import static_tensors
 from edgeai.graph.types import Graph, Op, Tensor
 
 Unit = Literal["npu", "hybrid", "gpu", "cpu", "none"]
@@ -21,12 +23,29 @@ CONCAT = frozenset({"CONCATENATION", "Concat"})
 SLICE = frozenset({"STRIDED_SLICE", "SLICE", "Slice"})
 TRANSPOSE = frozenset({"TRANSPOSE", "Transpose"})
 SOFTMAX = frozenset({"SOFTMAX", "Softmax"})
+QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
 RESIZE = frozenset({"RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR", "Resize", "Upsample", "DEPTH_TO_SPACE"})
 VIEWS = frozenset({"RESHAPE", "PAD", "SQUEEZE", "EXPAND_DIMS", "SHAPE", "PACK", "Reshape", "Identity", "Pad", "Shape"})
 UNKNOWN_TO_N6 = frozenset({"NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5", "TOPK_V2", "WHILE", "IF", "RFFT2D"})
 UNKNOWN_TO_N6 |= {"NonMaxSuppression", "TopK", "Loop", "If", "Einsum", "GATHER_ND", "GatherND", "WHERE", "Where"}
 
+# of those, what the runtime of the microcontrollers has
+SELECTIONS = frozenset({"WHERE", "Where"})
+BODIES = frozenset({"IF", "WHILE", "CALL", "CALL_ONCE", "If", "Loop", "Scan"})
+ETHOS_U = "CUSTOM:ethos-u"
+TAKE_OUT = "take it out of the network: the application does its work"
 RAW_HEAD = "export with `--layout raw`: the decode then runs outside the network"
+
+
+# arithmetic that compilers run inside the convolution or product before it
+FUSED = frozenset({"Relu", "Clip", "BatchNormalization"})
+# functions that quantisers leave between an operator and the integers of its result
+BETWEEN = FUSED | {"LeakyRelu", "PRelu", "HardSwish", "Sigmoid", "Mul", "Tanh", "Elu", "Gelu"}
+
+
+def has_body(op: Op) -> bool:
+    """Whether an operator holds networks of its own, of which it runs one or another."""
+    return op.kind in BODIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +58,57 @@ class Placement:
 
 
 def placements(graph: Graph, target: str, version: str = "") -> tuple[Placement, ...]:
-    """The unit of every operator on `n6`, `mp2` or `mcu`, in the order of the operators."""
-    if target == "n6":
-        old = version.startswith("2.")
-        return tuple(_n6(graph, op, old) for op in graph.ops)
-    if target == "mp2":
-        return tuple(_mp2(graph, op) for op in graph.ops)
-    return tuple(_mcu(op) for op in graph.ops)
+    """The unit of every operator on `n6`, `mp2` or `mcu`, in the order of the operators; `none` where none is known to
+    run it.
+    """
+    old = version.startswith("2.")
+    static = static_tensors(graph)
+    found = []
+    for op in graph.ops:
+        place = _unplaced(graph, op, target) if not (op.outputs and op.outputs[0] in static) else None
+        if place is None:
+            place = _n6(graph, op, old) if target == "n6" else _mp2(graph, op) if target == "mp2" else Placement("cpu")
+        found.append(place)
+    return tuple(found)
 
 
-def _mcu(op: Op) -> Placement:
-    if op.kind.startswith("CUSTOM:") or op.kind in ("WHILE", "IF", "Loop", "If"):
-        return Placement("none", f"{op.kind} is not an operator of the runtime", "remove it from the network")
-    return Placement("cpu")
+def unplaced(graph: Graph, target: str, version: str = "") -> tuple[tuple[str, int, Placement], ...]:
+    """Operators that no unit of a target is known to run: kind, how many, and why. A network with one does not run."""
+    found: dict[str, tuple[int, Placement]] = {}
+    for op, place in zip(graph.ops, placements(graph, target, version), strict=True):
+        if place.unit == "none":
+            count, first = found.get(op.kind, (0, place))
+            found[op.kind] = count + 1, first
+    return tuple((kind, count, place) for kind, (count, place) in found.items())
+
+
+def _unplaced(graph: Graph, op: Op, target: str) -> Placement | None:
+    """Why nothing on a target runs an operator; None where something does."""
+    if op.kind.startswith("CUSTOM:"):
+        if op.kind == ETHOS_U:
+            return Placement("none", "the file is compiled for Arm's Ethos-U, which no STM32 has",
+                             "pass the file that Vela was given")  # fmt: skip
+        return Placement("none", "a custom operator, which ST's tools do not know", TAKE_OUT)
+    if has_body(op):
+        return Placement("none", "it runs one part of the network or another, which no compiler of ST's takes",
+                         "export without control flow")  # fmt: skip
+    if op.kind in UNKNOWN_TO_N6 and target != "mp2" and not (target == "mcu" and op.kind in SELECTIONS):
+        return Placement("none", "not an operator of the compiler", RAW_HEAD)
+    if not is_known(graph, op) and op.kind not in UNKNOWN_TO_N6:
+        return Placement("none", "not an operator that ST's tools are known to run", TAKE_OUT)
+    return None
 
 
 # --- STM32N6 ------------------------------------------------------------------------------------
 
 
 def _n6(graph: Graph, op: Op, old: bool) -> Placement:  # noqa: PLR0911 - one return for each rule
-    if op.kind in UNKNOWN_TO_N6 or op.kind.startswith("CUSTOM:"):
-        return Placement("none", f"{op.kind} is not an operator of the compiler", RAW_HEAD)
     source = graph.operand(op, 0)
     result = graph.tensors[op.outputs[0]] if op.outputs else None
-    if source is None or result is None or _is_constant_work(graph, op):
+    if source is None or result is None or _is_constant_work(graph, op) or runs_inside(graph, op):
         return Placement("npu")
+    if (graph.format, op.kind) in RECURRENT_KNOWN:
+        return Placement("cpu", "a recurrent layer has no unit in the accelerator", "convolutions over time run there")
     if op.kind in CONCAT and old:
         return _n6_concat(graph, op)
     if op.kind in SLICE:
@@ -124,11 +169,41 @@ def _is_constant_work(graph: Graph, op: Op) -> bool:
 
 
 def _is_float(graph: Graph, op: Op) -> bool:
-    """Whether an operator of a quantised file still computes in floating point (ONNX: outside of Q/DQ pairs)."""
-    if graph.format == "onnx":
-        return False
+    """Whether an operator computes in floating point (ONNX: outside of Q/DQ pairs)."""
     result = graph.tensors[op.outputs[0]]
-    return result.dtype.startswith("float") and op.kind not in ("DEQUANTIZE", "CAST")
+    if not result.dtype.startswith(("float", "bfloat")) or op.kind in ("DEQUANTIZE", "CAST", "Cast", *QDQ):
+        return False
+    return graph.format == "tflite" or not (_from_integers(graph, op) and _to_integers(graph, op))
+
+
+def _from_integers(graph: Graph, op: Op) -> bool:
+    """Whether all that an operator of an ONNX file reads was dequantised, perhaps with a function in between."""
+    for t in op.inputs:
+        producer = graph.producer(t) if t >= 0 else None
+        if t < 0 or graph.tensors[t].is_constant or (producer is not None and producer.kind in QDQ):
+            continue
+        near = producer is not None and op.kind in BETWEEN and _from_integers(graph, producer)
+        if not near and graph.tensors[t].dtype.startswith(("float", "bfloat")):
+            return False
+    return True
+
+
+def _to_integers(graph: Graph, op: Op) -> bool:
+    """Whether the result of an operator of an ONNX file is quantised, perhaps with a function in between."""
+    readers = graph.consumers(op.outputs[0])
+    return op.outputs[0] not in graph.outputs and bool(readers) and all(
+        reader.kind in QDQ or (reader.kind in BETWEEN and _to_integers(graph, reader)) for reader in readers
+    )
+
+
+def runs_inside(graph: Graph, op: Op) -> bool:
+    """Whether an operator of an ONNX file is part of the convolution or product before it, as in TFLite it is one."""
+    source = graph.operand(op, 0)
+    if graph.format != "onnx" or op.kind not in FUSED or source is None or source.index in graph.outputs:
+        return False
+    producer = graph.producer(source.index)
+    alone = len(graph.consumers(source.index)) == 1
+    return producer is not None and alone and (graph.weights(producer) is not None or runs_inside(graph, producer))
 
 
 # --- STM32MP2 -----------------------------------------------------------------------------------
@@ -137,7 +212,7 @@ def _is_float(graph: Graph, op: Op) -> bool:
 def _mp2(graph: Graph, op: Op) -> Placement:
     weights = graph.weights(op)
     tensors = [graph.tensors[t] for t in (*op.inputs, *op.outputs) if t >= 0]
-    if op.kind.startswith("CUSTOM:") or op.kind in UNKNOWN_TO_N6:
+    if op.kind in UNKNOWN_TO_N6:
         return Placement("cpu", f"{op.kind} is not an operator of the accelerator", "take it out of the network")
     if any(len(t.shape) > MP2_RANK or any(side >= MP2_SIDE for side in t.shape) for t in tensors):
         return Placement("cpu", f"a tensor has more than {MP2_RANK} dimensions or a side of {MP2_SIDE}", RAW_HEAD)

@@ -125,7 +125,7 @@ def contract_of(path: Path) -> Contract | None:
     from edgeai.graph.contract import infer_contract, read_contract
 
     try:
-        graph = load_graph(path)
+        graph = load_graph(path, computing=False)
         return read_contract(graph) or infer_contract(graph, path.stem)
     except EdgeAIError:
         return None
