@@ -39,6 +39,7 @@ SLOW_ROWS = 10
 @click.option("--timeout", type=click.FloatRange(min=1), default=1800, show_default=True, metavar="S", help="Seconds.")
 @click.option("--from", "sources", multiple=True, type=PathParam, metavar="PATH",
               help="Read these outputs of the tool instead of running it.")  # fmt: skip
+@click.option("--anyway", is_flag=True, help="With --from: take outputs of another model or chip, and say so.")
 @click.option("--dry-run", is_flag=True, help="Print the exact command and its files, and stop.")
 @click.option("-o", "--output", type=PathParam, metavar="DIR", help="Folder of the runs (default: runs).")
 @json_option
@@ -55,6 +56,7 @@ def command(
     allow_requantize: bool,
     timeout: float,
     sources: tuple[Path, ...],
+    anyway: bool,
     dry_run: bool,
     output: Path | None,
     as_json: bool,
@@ -74,6 +76,7 @@ def command(
     from edgeai.stedgeai.compile import compile_model
     from edgeai.stedgeai.locate import locate
     from edgeai.stedgeai.mpool import check_profile
+    from edgeai.stedgeai.ownership import own
     from edgeai.stedgeai.read import read_compiled
 
     target = load_board(board)
@@ -81,6 +84,7 @@ def command(
         existing_file(model, "a .tflite file")
     if sources:
         made = read_compiled(list(sources), target.name, file_ref(model) if model is not None else None)
+        made = own(made, model, target, anyway)
         return _show(made, target, as_json)
     model = model or project_file(load_project())
     if profile:
@@ -102,19 +106,11 @@ def command(
 
 def _show(made: CompiledModel, board: Board, as_json: bool, folder: Path | None = None) -> int:
     """Print the result; exit code 3 where it does not fit the board."""
-    over = _over(made, board)
+    from edgeai.stedgeai.ownership import over_board
+
+    over = over_board(made, board)
     emit(made, describe(made, folder, over), as_json)
     return BudgetError.exit_code if over else 0
-
-
-def _over(made: CompiledModel, board: Board) -> tuple[str, ...]:
-    """The memories of the board that the compiled network does not fit."""
-    from edgeai.stedgeai.compile import footprint
-
-    if made.model is None or made.weights_bytes is None or made.activations_bytes is None:
-        return ()
-    found = footprint(made, board)
-    return () if found.fits else tuple(reason for reason in found.reasons if "is over by" in reason)
 
 
 def _dry_run(
@@ -180,6 +176,8 @@ def describe(made: CompiledModel, folder: Path | None = None, over: tuple[str, .
         rows.append(("epochs", _epochs(made)))
     if folder is not None:
         rows.append(("folder", str(folder)))
+    if made.board and made.activations_bytes is not None:
+        rows.insert(1, ("verdict", f"{'DOES NOT FIT' if over else 'fits'} {made.board}"))
     parts = [facts(rows)]
     if used := [pool for pool in made.pools if pool.used]:
         parts.append(
@@ -190,7 +188,7 @@ def describe(made: CompiledModel, folder: Path | None = None, over: tuple[str, .
                 right=(2, 3, 4),
             )
         )  # fmt: skip
-    notes = [*over, *made.warnings, *made.gaps]
+    notes = [*over, *(f"taken with --anyway: {mismatch}" for mismatch in made.mismatches), *made.warnings, *made.gaps]
     if made.toolchain != "ST Edge AI Core":
         notes.insert(0, "made by a stand-in for tests: these figures are not ST's")
     if notes:

@@ -50,6 +50,7 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int
 @click.option("--calibration", type=PathParam, metavar="DIR", help="Calibration images, for --what-if layout.")
 @click.option("--compare", is_flag=True, help="Set the estimate beside the compiler's figures (edgeai compile).")
 @click.option("--compiled", type=PathParam, metavar="PATH", help="For --compare: a compile run, or ST's report.")
+@click.option("--anyway", is_flag=True, help="With --compiled: take figures of another model or chip, and say so.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="OUT.svg|png", help="Draw memory and latency.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="OUT.json", help="Write the result there.")
@@ -66,6 +67,7 @@ def command(
     calibration: Path | None,
     compare: bool,
     compiled: Path | None,
+    anyway: bool,
     plot: Path | None,
     as_json: bool,
     output: Path | None,
@@ -92,7 +94,7 @@ def command(
     limits = Limits(max_ram, max_flash, max_latency or 0.0)
     model, profile = _model(file), load_board(board)
     if compare or compiled is not None:
-        return _compare(model, profile, core, compiled, as_json, output)
+        return _compare(model, profile, core, compiled, anyway, as_json, output)
     others = other_files(what_if, model, source, calibration)
     result = assess(model, profile, core, limits, changes(what_if), others)
     if plot is not None:
@@ -102,14 +104,14 @@ def command(
 
 
 def _compare(
-    model: Path, board: Board, core: str, compiled: Path | None, as_json: bool, output: Path | None
+    model: Path, board: Board, core: str, compiled: Path | None, anyway: bool, as_json: bool, output: Path | None
 ) -> int:
     """Estimate and compiler side by side; the estimate for the compiler's version unless another is asked for."""
     from edgeai.cli.compared import render as render_comparison
     from edgeai.latency.estimate import assess
     from edgeai.stedgeai.compare import compare, find_compiled
 
-    made = find_compiled(model, board.name, load_project().runs, compiled)
+    made = find_compiled(model, board, load_project().runs, compiled, anyway)
     try:
         estimate = assess(model, board, core or made.version)
     except InputError:

@@ -20,6 +20,7 @@ from edgeai.stedgeai.mpool import (
 
 Action = Literal["generate", "analyze"]
 NETWORK = "network"
+BUILDS = {"STM32N6570-DK": "N6-DK", "NUCLEO-N657X0-Q": "N6-Nucleo"}  # of the validation firmware
 MPU = "stm32mp25"
 _TYPES = {".tflite": "tflite", ".onnx": "onnx"}
 
