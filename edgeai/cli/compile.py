@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 SLOW_ROWS = 10
+TYPES = ["float32", "int8", "uint8"]
 
 
 @click.command(short_help="Compile for a board with ST Edge AI Core, and read its answer.")
@@ -32,6 +33,9 @@ SLOW_ROWS = 10
 @click.option("--profile", default="", metavar="NAME@FILE", help="Your own profile of the N6's compiler.")
 @click.option("-O", "--level", type=click.IntRange(0, 3), default=3, show_default=True, help="N6: optimisation.")
 @click.option("--epoch-controller", is_flag=True, help="N6: let the accelerator run epochs by itself.")
+@click.option("--for-application", is_flag=True, help="N6: memory, types and controller as ST's applications need.")
+@click.option("--input-data-type", "input_type", type=click.Choice(TYPES), help="Of the compiled network's inputs.")
+@click.option("--output-data-type", "output_type", type=click.Choice(TYPES), help="Of its outputs.")
 @click.option("--optimization", type=click.Choice(["time", "ram", "balanced"]), help="MCU: what to favour.")
 @click.option("--compression", type=click.Choice(["none", "lossless", "low", "medium", "high"]), help="Of weights.")
 @click.option("--analyze", is_flag=True, help="Report only: no code is generated.")
@@ -50,6 +54,9 @@ def command(
     profile: str,
     level: int,
     epoch_controller: bool,
+    for_application: bool,
+    input_type: str | None,
+    output_type: str | None,
     optimization: str | None,
     compression: str | None,
     analyze: bool,
@@ -67,12 +74,13 @@ def command(
     edgeai compile model.tflite --board stm32n6
     edgeai compile per_tensor.tflite --board stm32mp25 --dry-run
     edgeai compile model.tflite --board stm32n6 --from st_ai_output/
+    edgeai compile model.tflite --board stm32n6 --for-application --dry-run
 
     Exit code 3 where it does not fit, 5 where the compiler fails.
     """
     from edgeai.board import load_board
     from edgeai.files import existing_file, file_ref
-    from edgeai.stedgeai.commands import CompileOptions
+    from edgeai.stedgeai.commands import CompileOptions, checked
     from edgeai.stedgeai.compile import compile_model
     from edgeai.stedgeai.locate import locate
     from edgeai.stedgeai.mpool import check_profile
@@ -93,8 +101,10 @@ def command(
         profile = f"{name}@{Path(file).absolute()}"
     options = CompileOptions(
         action="analyze" if analyze else "generate", profile=profile, level=level, epoch_controller=epoch_controller,
-        optimization=optimization or "", compression=compression or "",
+        optimization=optimization or "", compression=compression or "", input_type=input_type or "",
+        output_type=output_type or "", for_application=for_application,
     )  # fmt: skip
+    options = checked(options, target)
     runs = output or load_project().runs
     if dry_run:
         return _dry_run(model, target.name, stedgeai, runs, options, allow_requantize, as_json)

@@ -27,8 +27,8 @@ def command(file: Path, board: str | None, as_json: bool) -> None:
     quantisation (_Q.json) or its estimate of cycles, a log of the build, of the loader or of the runner.
 
     \b
-    edgeai read st_ai_output/network_c_info.json
-    edgeai read my_mpools/stm32n6.mpool --board stm32n6
+    edgeai read network_validate_report.txt
+    edgeai read st_ai_output/board.mpool --board stm32n6
 
     Nothing is compared with a model: `edgeai compile --from` and `edgeai validate --from` do that.
     """

@@ -153,6 +153,7 @@ def _check_files(plan: Plan, board: Board, options: CompileOptions, log: Path, t
     wanted = [f"{NETWORK}_analyze_report.txt"]
     if options.action == "generate":
         wanted = [f"{NETWORK}{end}" for end in ("_c_info.json", ".c", ".h", "_generate_report.txt")]
+        wanted += [f"{NETWORK}_ecblobs.h"] if options.for_application else []  # the application compiles it
     lacking = [name for name in wanted if not any(path.stat().st_size for path in _written(plan, name))]
     if lacking:
         raise _unwritten(text, what, lacking[0], log)

@@ -23,6 +23,7 @@ _COMMAND = re.compile(r"stedgeai(?:\.exe)?[\"']?\s+(analyze|generate|validate)\b
 _SUMMARY = re.compile(r"Exec/report summary \((\w+)\)", re.IGNORECASE)
 _ELAPSED = re.compile(r"elapsed time \((\w+)\):\s*([\d.]+)\s*s", re.IGNORECASE)
 _PARAMETERS = re.compile(r"^\s*Parameters\s*:\s*(.+)$")
+_BEGINNINGS = ("ST Edge AI Core v", "elapsed time (", "Creating txt report file ")
 # a log's line up to what the tool itself begins a line with; the executable's own path is no prefix
 _LEARNT = re.compile(r"([^\\/>\n]{1,120}?)(?:ST Edge AI Core v\d|elapsed time \(\w+\):|Creating txt report file )")
 _STAMP = re.compile(
@@ -87,7 +88,7 @@ def clean(text: str) -> list[str]:
     lines = _ANSI.sub("", text).replace("\r\n", "\n").split("\n")
     prefix = _prefix(lines)
     for line in lines:
-        if found := prefix.match(line, 0, LINE_LIMIT):
+        if line and (found := prefix.match(line, 0, LINE_LIMIT)):
             line = line[found.end() :]  # noqa: PLW2901 - the line of the tool is what is behind it
         if "%|" not in line and "\r" not in line:
             out.append(line[:LINE_LIMIT].rstrip())
@@ -104,6 +105,8 @@ def _prefix(lines: Sequence[str]) -> re.Pattern[str]:
     output; else a date and a time, a level and a place in the program.
     """
     for line in lines:
+        if not any(word in line for word in _BEGINNINGS):
+            continue
         found = _LEARNT.match(line[:LINE_LIMIT])
         if found and found[1].strip() and any(c.isdigit() for c in found[1]):
             parts = re.findall(r"[^\W_]+|[\W_]+", found[1])
