@@ -62,13 +62,17 @@ def placements(graph: Graph, target: str, version: str = "") -> tuple[Placement,
     run it.
     """
     old = version.startswith("2.")
-    static = static_tensors(graph)
+    static, integers, inside = static_tensors(graph), _between_pairs(graph), run_inside(graph)
     found = []
     for op in graph.ops:
-        place = _unplaced(graph, op, target) if not (op.outputs and op.outputs[0] in static) else None
-        if place is None:
-            place = _n6(graph, op, old) if target == "n6" else _mp2(graph, op) if target == "mp2" else Placement("cpu")
-        found.append(place)
+        folded = bool(op.outputs) and op.outputs[0] in static
+        nowhere = None if folded else _unplaced(graph, op, target)
+        if nowhere is not None:
+            found.append(nowhere)
+        elif target == "n6":
+            found.append(Placement("npu") if op.index in inside else _n6(graph, op, old, integers))
+        else:
+            found.append(_mp2(graph, op) if target == "mp2" else Placement("cpu"))
     return tuple(found)
 
 
@@ -102,10 +106,10 @@ def _unplaced(graph: Graph, op: Op, target: str) -> Placement | None:
 # --- STM32N6 ------------------------------------------------------------------------------------
 
 
-def _n6(graph: Graph, op: Op, old: bool) -> Placement:  # noqa: PLR0911 - one return for each rule
+def _n6(graph: Graph, op: Op, old: bool, integers: frozenset[int]) -> Placement:  # noqa: PLR0911 - one return for each rule
     source = graph.operand(op, 0)
     result = graph.tensors[op.outputs[0]] if op.outputs else None
-    if source is None or result is None or _is_constant_work(graph, op) or runs_inside(graph, op):
+    if source is None or result is None or _is_constant_work(graph, op):
         return Placement("npu")
     if (graph.format, op.kind) in RECURRENT_KNOWN:
         return Placement("cpu", "a recurrent layer has no unit in the accelerator", "convolutions over time run there")
@@ -124,7 +128,7 @@ def _n6(graph: Graph, op: Op, old: bool) -> Placement:  # noqa: PLR0911 - one re
         return Placement("cpu" if old else "hybrid", "upsampling becomes DepthToSpace", advice)
     if op.kind == "DEQUANTIZE" and old:
         return Placement("cpu", "the output is converted to float", "export with int8 outputs")
-    if _is_float(graph, op):
+    if _is_float(graph, op, integers):
         return Placement("cpu", "works on floating-point numbers", "quantise the whole network to int8")
     return Placement("npu")
 
@@ -168,42 +172,53 @@ def _is_constant_work(graph: Graph, op: Op) -> bool:
     return op.kind in VIEWS or all(t < 0 or graph.tensors[t].is_constant for t in op.inputs)
 
 
-def _is_float(graph: Graph, op: Op) -> bool:
-    """Whether an operator computes in floating point (ONNX: outside of Q/DQ pairs)."""
+def _is_float(graph: Graph, op: Op, integers: frozenset[int]) -> bool:
+    """Whether an operator computes in floating point (ONNX: where it is none of `integers`)."""
     result = graph.tensors[op.outputs[0]]
-    if not result.dtype.startswith(("float", "bfloat")) or op.kind in ("DEQUANTIZE", "CAST", "Cast", *QDQ):
+    if not _holds_floats(result) or op.kind in ("DEQUANTIZE", "CAST", "Cast", *QDQ):
         return False
-    return graph.format == "tflite" or not (_from_integers(graph, op) and _to_integers(graph, op))
+    return graph.format == "tflite" or op.index not in integers
 
 
-def _from_integers(graph: Graph, op: Op) -> bool:
-    """Whether all that an operator of an ONNX file reads was dequantised, perhaps with a function in between."""
-    for t in op.inputs:
-        producer = graph.producer(t) if t >= 0 else None
-        if t < 0 or graph.tensors[t].is_constant or (producer is not None and producer.kind in QDQ):
+def _holds_floats(tensor: Tensor) -> bool:
+    return tensor.dtype.startswith(("float", "bfloat"))
+
+
+def _between_pairs(graph: Graph) -> frozenset[int]:
+    """Operators of an ONNX file that compute with integers: all they read was dequantised, all they write is quantised,
+    perhaps with a function in between.
+    """
+    if graph.format != "onnx":
+        return frozenset()
+    entered, left = set[int](), set[int]()
+    for op in graph.ops:
+        if all(_came_from_integers(graph, op, t, entered) for t in op.inputs if t >= 0):
+            entered.add(op.index)
+    for op in reversed(graph.ops):
+        readers = graph.consumers(op.outputs[0]) if op.outputs and op.outputs[0] not in graph.outputs else ()
+        if readers and all(r.kind in QDQ or (r.kind in BETWEEN and r.index in left) for r in readers):
+            left.add(op.index)
+    return frozenset(entered & left)
+
+
+def _came_from_integers(graph: Graph, op: Op, tensor: int, entered: set[int]) -> bool:
+    read, producer = graph.tensors[tensor], graph.producer(tensor)
+    if read.is_constant or not _holds_floats(read):
+        return True
+    return producer is not None and (producer.kind in QDQ or (op.kind in BETWEEN and producer.index in entered))
+
+
+def run_inside(graph: Graph) -> frozenset[int]:
+    """Operators of an ONNX file that are part of the convolution or product before them, as in TFLite they are one."""
+    found = set[int]()
+    for op in graph.ops if graph.format == "onnx" else ():
+        source = graph.operand(op, 0)
+        if op.kind not in FUSED or source is None or source.index in graph.outputs:
             continue
-        near = producer is not None and op.kind in BETWEEN and _from_integers(graph, producer)
-        if not near and graph.tensors[t].dtype.startswith(("float", "bfloat")):
-            return False
-    return True
-
-
-def _to_integers(graph: Graph, op: Op) -> bool:
-    """Whether the result of an operator of an ONNX file is quantised, perhaps with a function in between."""
-    readers = graph.consumers(op.outputs[0])
-    return op.outputs[0] not in graph.outputs and bool(readers) and all(
-        reader.kind in QDQ or (reader.kind in BETWEEN and _to_integers(graph, reader)) for reader in readers
-    )
-
-
-def runs_inside(graph: Graph, op: Op) -> bool:
-    """Whether an operator of an ONNX file is part of the convolution or product before it, as in TFLite it is one."""
-    source = graph.operand(op, 0)
-    if graph.format != "onnx" or op.kind not in FUSED or source is None or source.index in graph.outputs:
-        return False
-    producer = graph.producer(source.index)
-    alone = len(graph.consumers(source.index)) == 1
-    return producer is not None and alone and (graph.weights(producer) is not None or runs_inside(graph, producer))
+        producer, alone = graph.producer(source.index), len(graph.consumers(source.index)) == 1
+        if alone and producer is not None and (graph.weights(producer) is not None or producer.index in found):
+            found.add(op.index)
+    return frozenset(found)
 
 
 # --- STM32MP2 -----------------------------------------------------------------------------------

@@ -38,10 +38,11 @@ def own(made: CompiledModel, model: Path | None, board: Board, anyway: bool) -> 
 def own_validation(made: ValidationResult, model: Path | None, board: Board, anyway: bool) -> ValidationResult:
     """The same for the result of a validation; `device` of its profile is the chip that answered."""
     found = [*_target(made.target, board), *_board(made.source_board, board)]
-    found += _device(made.profile.device if made.profile is not None else "", board)
+    device = made.profile.device if made.profile is not None else ""
+    found += _device(device, board)
     if model is not None:
         found += _model(made.source_model, made.source_hash, model)
-    gaps = (*made.gaps, *_unsaid(made, model, board))
+    gaps = (*made.gaps, *_unsaid(made, model, board), *_emulated(device))
     return dataclasses.replace(made, gaps=gaps, mismatches=_settled(found, anyway))
 
 
@@ -89,12 +90,26 @@ def _is(named: str, board: Board) -> bool:
 
 
 def _device(text: str, board: Board) -> Iterator[str]:
-    from edgeai.device.ports import DEVICES
+    """A chip of another family; an emulated one is none, and is only said."""
+    from edgeai.device.ports import DEVICES, EMULATED_ID
 
-    code = re.search(r"\b0x([0-9a-fA-F]{3})\b", text)
-    name = DEVICES.get(int(code[1], 16), "") if code else ""
+    code = _chip(text)
+    name = DEVICES.get(code, "") if code != EMULATED_ID else ""
     if name and board.family.startswith("STM32") and not name.startswith(board.family):
         yield f"it ran on {name}, {board.name} is of the family {board.family}"
+
+
+def _emulated(text: str) -> Iterator[str]:
+    from edgeai.device.ports import EMULATED_ID
+
+    if _chip(text) == EMULATED_ID:
+        yield "an emulated device answered: its times are not those of a board"
+
+
+def _chip(text: str) -> int:
+    """The device id in `stm32 family - 0x486 - STM32N6xx @800/400MHz`; -1 where there is none."""
+    code = re.search(r"\b0x([0-9a-fA-F]{3})\b", text)
+    return int(code[1], 16) if code else -1
 
 
 def _model(name: str, digest: str, model: Path) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -373,3 +374,15 @@ def test_a_bias_of_four_dimensions_or_of_other_scales(tmp_path: Path) -> None:
 def test_the_axis_of_weights_is_not_guessed(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="8 scales, which its shape"):
         load_graph(depthwise(tmp_path / "m.tflite", 0, weight_axis=1))
+
+
+def test_long_chains_take_no_recursion_and_no_time(tmp_path: Path) -> None:
+    """Thousands of functions in a row, and products of one number with itself: each is looked at once."""
+    helper = onnx.helper
+    nodes = [helper.make_node("Relu", [f"t{i}" if i else "x"], [f"t{i + 1}"]) for i in range(3000)]
+    nodes += [helper.make_node("Mul", [f"t{i}", f"t{i}"], [f"t{i + 1}"]) for i in range(3000, 3200)]
+    nodes.append(helper.make_node("Identity", ["t3200"], ["y"]))
+    path = onnx_model(tmp_path / "m.onnx", nodes, {}, ([1, 4], [1, 4]))
+    begin = time.process_time()
+    assert assess(path, load_board("stm32n6")).fits
+    assert time.process_time() - begin < 20
