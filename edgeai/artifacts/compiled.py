@@ -82,6 +82,8 @@ class CompiledModel:
 
     `io_bytes` is memory for inputs and outputs outside the activations. `format_seen` is the tool's own word for the
     granularity; with the epoch controller it says `float` for int8 models. `files` are the generated ones.
+    `source_model` and `source_hash` (MD5) are of the file that the tool itself names, `source_board` is the board in
+    its log; `mismatches` say why the figures may be of another network or chip and were taken nevertheless.
     """
 
     model: FileRef | None
@@ -105,6 +107,10 @@ class CompiledModel:
     warnings: tuple[str, ...]
     gaps: tuple[str, ...]
     provenance: Provenance
+    source_model: str = ""
+    source_hash: str = ""
+    source_board: str = ""
+    mismatches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +192,9 @@ class Departure:
 
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """A model that ran on a board, or on the host's build of it, under ST's validation."""
+    """A model that ran on a board, or on the host's build of it, under ST's validation. The last four fields are those
+    of CompiledModel.
+    """
 
     model: FileRef | None
     board: str
@@ -202,6 +210,10 @@ class ValidationResult:
     warnings: tuple[str, ...]
     gaps: tuple[str, ...]
     provenance: Provenance
+    source_model: str = ""
+    source_hash: str = ""
+    source_board: str = ""
+    mismatches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

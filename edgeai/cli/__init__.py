@@ -40,6 +40,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Put it on a board": {
         "compile": ("compile", "Compile for a board with ST Edge AI Core."),
         "validate": ("validate", "Hold a compiled model on the board against the host."),
+        "read": ("read", "Say what a file of ST Edge AI Core holds."),
         "blob": ("blob", "Write a model as the bench firmware runs it."),
         "bench": ("bench", "Measure a model on a board, or on an emulated one."),
         "postprocess": ("postprocess", "Write the C post-processing of a model."),

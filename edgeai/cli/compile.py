@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 SLOW_ROWS = 10
+TYPES = ["float32", "int8", "uint8"]
 
 
 @click.command(short_help="Compile for a board with ST Edge AI Core, and read its answer.")
@@ -32,6 +33,9 @@ SLOW_ROWS = 10
 @click.option("--profile", default="", metavar="NAME@FILE", help="Your own profile of the N6's compiler.")
 @click.option("-O", "--level", type=click.IntRange(0, 3), default=3, show_default=True, help="N6: optimisation.")
 @click.option("--epoch-controller", is_flag=True, help="N6: let the accelerator run epochs by itself.")
+@click.option("--for-application", is_flag=True, help="N6: memory, types and controller as ST's applications need.")
+@click.option("--input-data-type", "input_type", type=click.Choice(TYPES), help="Of the compiled network's inputs.")
+@click.option("--output-data-type", "output_type", type=click.Choice(TYPES), help="Of its outputs.")
 @click.option("--optimization", type=click.Choice(["time", "ram", "balanced"]), help="MCU: what to favour.")
 @click.option("--compression", type=click.Choice(["none", "lossless", "low", "medium", "high"]), help="Of weights.")
 @click.option("--analyze", is_flag=True, help="Report only: no code is generated.")
@@ -39,6 +43,7 @@ SLOW_ROWS = 10
 @click.option("--timeout", type=click.FloatRange(min=1), default=1800, show_default=True, metavar="S", help="Seconds.")
 @click.option("--from", "sources", multiple=True, type=PathParam, metavar="PATH",
               help="Read these outputs of the tool instead of running it.")  # fmt: skip
+@click.option("--anyway", is_flag=True, help="With --from: take outputs of another model or chip, and say so.")
 @click.option("--dry-run", is_flag=True, help="Print the exact command and its files, and stop.")
 @click.option("-o", "--output", type=PathParam, metavar="DIR", help="Folder of the runs (default: runs).")
 @json_option
@@ -49,12 +54,16 @@ def command(
     profile: str,
     level: int,
     epoch_controller: bool,
+    for_application: bool,
+    input_type: str | None,
+    output_type: str | None,
     optimization: str | None,
     compression: str | None,
     analyze: bool,
     allow_requantize: bool,
     timeout: float,
     sources: tuple[Path, ...],
+    anyway: bool,
     dry_run: bool,
     output: Path | None,
     as_json: bool,
@@ -65,15 +74,17 @@ def command(
     edgeai compile model.tflite --board stm32n6
     edgeai compile per_tensor.tflite --board stm32mp25 --dry-run
     edgeai compile model.tflite --board stm32n6 --from st_ai_output/
+    edgeai compile model.tflite --board stm32n6 --for-application --dry-run
 
     Exit code 3 where it does not fit, 5 where the compiler fails.
     """
     from edgeai.board import load_board
     from edgeai.files import existing_file, file_ref
-    from edgeai.stedgeai.commands import CompileOptions
+    from edgeai.stedgeai.commands import CompileOptions, checked
     from edgeai.stedgeai.compile import compile_model
     from edgeai.stedgeai.locate import locate
     from edgeai.stedgeai.mpool import check_profile
+    from edgeai.stedgeai.ownership import own
     from edgeai.stedgeai.read import read_compiled
 
     target = load_board(board)
@@ -81,6 +92,7 @@ def command(
         existing_file(model, "a .tflite file")
     if sources:
         made = read_compiled(list(sources), target.name, file_ref(model) if model is not None else None)
+        made = own(made, model, target, anyway)
         return _show(made, target, as_json)
     model = model or project_file(load_project())
     if profile:
@@ -89,8 +101,10 @@ def command(
         profile = f"{name}@{Path(file).absolute()}"
     options = CompileOptions(
         action="analyze" if analyze else "generate", profile=profile, level=level, epoch_controller=epoch_controller,
-        optimization=optimization or "", compression=compression or "",
+        optimization=optimization or "", compression=compression or "", input_type=input_type or "",
+        output_type=output_type or "", for_application=for_application,
     )  # fmt: skip
+    options = checked(options, target)
     runs = output or load_project().runs
     if dry_run:
         return _dry_run(model, target.name, stedgeai, runs, options, allow_requantize, as_json)
@@ -102,19 +116,11 @@ def command(
 
 def _show(made: CompiledModel, board: Board, as_json: bool, folder: Path | None = None) -> int:
     """Print the result; exit code 3 where it does not fit the board."""
-    over = _over(made, board)
+    from edgeai.stedgeai.ownership import over_board
+
+    over = over_board(made, board)
     emit(made, describe(made, folder, over), as_json)
     return BudgetError.exit_code if over else 0
-
-
-def _over(made: CompiledModel, board: Board) -> tuple[str, ...]:
-    """The memories of the board that the compiled network does not fit."""
-    from edgeai.stedgeai.compile import footprint
-
-    if made.model is None or made.weights_bytes is None or made.activations_bytes is None:
-        return ()
-    found = footprint(made, board)
-    return () if found.fits else tuple(reason for reason in found.reasons if "is over by" in reason)
 
 
 def _dry_run(
@@ -180,6 +186,8 @@ def describe(made: CompiledModel, folder: Path | None = None, over: tuple[str, .
         rows.append(("epochs", _epochs(made)))
     if folder is not None:
         rows.append(("folder", str(folder)))
+    if made.board and made.activations_bytes is not None:
+        rows.insert(1, ("verdict", f"{'DOES NOT FIT' if over else 'fits'} {made.board}"))
     parts = [facts(rows)]
     if used := [pool for pool in made.pools if pool.used]:
         parts.append(
@@ -190,7 +198,7 @@ def describe(made: CompiledModel, folder: Path | None = None, over: tuple[str, .
                 right=(2, 3, 4),
             )
         )  # fmt: skip
-    notes = [*over, *made.warnings, *made.gaps]
+    notes = [*over, *(f"taken with --anyway: {mismatch}" for mismatch in made.mismatches), *made.warnings, *made.gaps]
     if made.toolchain != "ST Edge AI Core":
         notes.insert(0, "made by a stand-in for tests: these figures are not ST's")
     if notes:

@@ -22,7 +22,7 @@ MARKS = {"ok": "ok", "warning": "??", "missing": "--"}
 
 @click.command(short_help="Say which tools are there and how to get the others.")
 @click.option("--stedgeai", type=PathParam, metavar="PATH", help="Folder or executable of ST Edge AI Core.")
-@click.option("--serial", is_flag=True, help="Ask every serial port what answers on it.")
+@click.option("--serial", is_flag=True, help="List the serial ports, and ask each ST-LINK what answers on it.")
 @click.option("--port", default="", metavar="PORT", help="Ask this port only.")
 @json_option
 def command(stedgeai: Path | None, serial: bool, port: str, as_json: bool) -> None:
@@ -43,14 +43,14 @@ def command(stedgeai: Path | None, serial: bool, port: str, as_json: bool) -> No
 
 
 def _serial(port: str, as_json: bool) -> None:
-    from edgeai.device.ports import Port, SerialReport, diagnose, list_ports
+    from edgeai.device.ports import Port, SerialReport, diagnose, list_ports, not_asked
     from edgeai.progress import Progress
 
     ports = (Port(port, "", "", ""),) if port else list_ports()
     with Progress("ask the serial ports", len(ports)) as progress:
         reports = []
         for entry in ports:
-            reports.append(diagnose(entry))
+            reports.append(diagnose(entry) if port or entry.stlink else not_asked(entry))
             progress.advance()
     found = SerialReport(tuple(reports))
     emit(found, render_serial(found), as_json)

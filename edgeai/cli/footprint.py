@@ -50,6 +50,7 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int
 @click.option("--calibration", type=PathParam, metavar="DIR", help="Calibration images, for --what-if layout.")
 @click.option("--compare", is_flag=True, help="Set the estimate beside the compiler's figures (edgeai compile).")
 @click.option("--compiled", type=PathParam, metavar="PATH", help="For --compare: a compile run, or ST's report.")
+@click.option("--anyway", is_flag=True, help="With --compiled: take figures of another model or chip, and say so.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="OUT.svg|png", help="Draw memory and latency.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="OUT.json", help="Write the result there.")
@@ -66,6 +67,7 @@ def command(
     calibration: Path | None,
     compare: bool,
     compiled: Path | None,
+    anyway: bool,
     plot: Path | None,
     as_json: bool,
     output: Path | None,
@@ -92,7 +94,7 @@ def command(
     limits = Limits(max_ram, max_flash, max_latency or 0.0)
     model, profile = _model(file), load_board(board)
     if compare or compiled is not None:
-        return _compare(model, profile, core, compiled, as_json, output)
+        return _compare(model, profile, core, compiled, anyway, as_json, output)
     others = other_files(what_if, model, source, calibration)
     result = assess(model, profile, core, limits, changes(what_if), others)
     if plot is not None:
@@ -102,14 +104,14 @@ def command(
 
 
 def _compare(
-    model: Path, board: Board, core: str, compiled: Path | None, as_json: bool, output: Path | None
+    model: Path, board: Board, core: str, compiled: Path | None, anyway: bool, as_json: bool, output: Path | None
 ) -> int:
     """Estimate and compiler side by side; the estimate for the compiler's version unless another is asked for."""
     from edgeai.cli.compared import render as render_comparison
     from edgeai.latency.estimate import assess
     from edgeai.stedgeai.compare import compare, find_compiled
 
-    made = find_compiled(model, board.name, load_project().runs, compiled)
+    made = find_compiled(model, board, load_project().runs, compiled, anyway)
     try:
         estimate = assess(model, board, core or made.version)
     except InputError:
@@ -136,7 +138,7 @@ def _plot(target: Path, model: Path, result: Footprint) -> None:
 
     if target.suffix.lower() not in (".svg", ".png"):
         raise click.UsageError(f"--plot {target}: the name must end in .svg or .png")
-    graph = load_graph(model)
+    graph = load_graph(model, computing=False)
     drawn = picture(result, graph, live_ranges(graph))
     if target.suffix.lower() == ".svg":
         write_text(target, drawn)
@@ -173,7 +175,7 @@ def render(result: Footprint, per_op: bool = False) -> str:
 
 
 def _summary(result: Footprint) -> str:
-    verdict = "fits" if result.fits else "DOES NOT FIT"
+    verdict = "fits" if result.fits else "DOES NOT RUN ON" if _nowhere(result) else "DOES NOT FIT"
     peak_bytes = sum(tensor.count for tensor in result.peak_tensors)
     pairs = [
         ("verdict", f"{verdict} {result.board} ({result.source})"),
@@ -187,6 +189,11 @@ def _summary(result: Footprint) -> str:
         ms = result.latency.ms
         pairs.append(("latency", f"{ms.point:.1f} ms ({ms.low:.1f} to {ms.high:.1f}), mostly {result.latency.bound}"))
     return facts(pairs)
+
+
+def _nowhere(result: Footprint) -> bool:
+    """Whether the network has operators that nothing on the board runs."""
+    return result.support is not None and any(entry.unit == "none" for entry in result.support.software)
 
 
 def _predicted(memory: MemoryEstimate) -> list[tuple[str, str]]:
@@ -211,10 +218,14 @@ def _software(result: Footprint) -> str:
     found = result.support
     head = f"epochs: about {found.epochs}, {found.software_epochs} in software, {found.hybrid_epochs} hybrid"
     lines = [
-        _bullet(f"{s.count} × {s.kind} on the {s.unit.upper()}: {s.reason}" + (f"; {s.advice}" if s.advice else ""))
+        _bullet(f"{s.count} × {s.kind} {_where(s.unit)}: {s.reason}" + (f"; {s.advice}" if s.advice else ""))
         for s in found.software
     ]
     return "\n".join([head, *lines])
+
+
+def _where(unit: str) -> str:
+    return "nowhere" if unit == "none" else f"on the {unit.upper()}"
 
 
 def _per_op(latency: LatencyEstimate) -> str:

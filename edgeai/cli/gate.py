@@ -15,6 +15,7 @@ from edgeai.artifacts import (
     BaselineChange,
     BaselineStore,
     BenchResult,
+    CompiledModel,
     EvalResult,
     Footprint,
     GateVerdict,
@@ -33,6 +34,7 @@ from edgeai.project import load_project
 T = TypeVar("T")
 
 STDOUT = "-"
+FOOTPRINT = "a Footprint that edgeai footprint -o wrote, or a compile result"
 SHOWN_CLASSES = 3
 
 
@@ -96,8 +98,9 @@ def command(
     """Fail with exit code 4 when a candidate is less accurate than its baseline by more than a limit, with 3 when
     memory or latency is over its budget.
 
-    The files are written by `edgeai evaluate --json`, `edgeai footprint -o` and `edgeai bench`. Results of different
-    protocols are refused. Inside a GitHub workflow the verdict is also added to the step's summary.
+    The files are written by `edgeai evaluate --json`, `edgeai footprint -o` (or `edgeai compile --json`) and
+    `edgeai bench`. Results of different protocols are refused. Inside a GitHub workflow the verdict is also added to
+    the step's summary.
 
     \b
     edgeai gate --baseline fp32.json --candidate int8.json \\
@@ -115,9 +118,10 @@ def command(
     if given.baseline is not None:
         verdict = judge(given.baseline, given.candidates[0], limit, metrics or settings.metrics, rule)
     changes: Sequence[BaselineChange] = ()
-    notes: list[str] = []
+    notes = [f"{need.model.name}: {r}" for need in given.footprints for r in need.reasons if r.startswith("taken with")]
     if store is not None:
-        changes, notes = _stored(store, update, given, limit, rule, tolerance, metrics or settings.metrics)
+        changes, said = _stored(store, update, given, limit, rule, tolerance, metrics or settings.metrics)
+        notes += said
     if allow_missing:
         changes = [dataclasses.replace(c, passed=True) if c.status == "missing" else c for c in changes]
     budgets = Budgets(max_ram, max_flash, max_latency or 0.0)
@@ -238,9 +242,21 @@ def _read_all(
     return _Given(
         None if baseline is None else _read(baseline, EvalResult, result),
         tuple(_read(path, EvalResult, result) for path in candidates),
-        tuple(_read(path, Footprint, "a Footprint that edgeai footprint -o wrote") for path in footprints),
+        tuple(_read_footprint(path) for path in footprints),
         tuple(_read(path, BenchResult, "a BenchResult that edgeai bench wrote") for path in benches),
     )
+
+
+def _read_footprint(path: Path) -> Footprint:
+    """An estimate, or what ST's compiler said, as `edgeai compile --json` and `compiled.json` have it."""
+    existing_file(path, FOOTPRINT)
+    if f'"artifact": "{CompiledModel.__name__}"' not in path.read_text(encoding="utf-8", errors="replace")[:200]:
+        return _read(path, Footprint, FOOTPRINT)
+    from edgeai.board import load_board
+    from edgeai.stedgeai.compile import footprint
+
+    made = _read(path, CompiledModel, FOOTPRINT)
+    return footprint(made, load_board(made.board))
 
 
 def _read(path: Path, kind: type[T], what: str) -> T:

@@ -24,7 +24,7 @@ SLOWEST = 12
 @click.command(short_help="Run a compiled model on the board under ST's validation.")
 @click.argument("model", type=PathParam, required=False)
 @click.option("--board", required=True, metavar="B", help="Board: a name, an alias, or a profile file.")
-@click.option("--port", default="", metavar="PORT", help="Serial port of the board (default: the tool looks for one).")
+@click.option("--port", default="", metavar="PORT", help="Serial port of the board (default: its ST-LINK).")
 @click.option("--baud", type=click.IntRange(min=1), metavar="N", help="Baud rate (default: that of the board).")
 @click.option("--inputs", type=PathParam, metavar="DIR|LIST|FILE.npy", help="Images, or a batch for the model.")
 @click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, metavar="N", help="Inputs to run.")
@@ -37,6 +37,7 @@ SLOWEST = 12
 @click.option("--timeout", type=click.FloatRange(min=1), default=600, show_default=True, metavar="S", help="Seconds.")
 @click.option("--from", "sources", multiple=True, type=PathParam, metavar="PATH",
               help="Read these reports instead of running the tool.")  # fmt: skip
+@click.option("--anyway", is_flag=True, help="With --from: take reports of another model or chip, and say so.")
 @click.option("--dry-run", is_flag=True, help="Print the exact commands, and stop.")
 @click.option("-o", "--output", type=PathParam, metavar="DIR", help="Folder of the runs (default: runs).")
 @json_option
@@ -55,6 +56,7 @@ def command(
     stedgeai: Path | None,
     timeout: float,
     sources: tuple[Path, ...],
+    anyway: bool,
     dry_run: bool,
     output: Path | None,
     as_json: bool,
@@ -76,7 +78,7 @@ def command(
 
     target, project = load_board(board), load_project()
     if sources:
-        found = imported(list(sources), target.name, model)
+        found = imported(list(sources), target, model, anyway)
         emit(found, describe(found), as_json)
         return
     if is_mpu(target):
@@ -84,6 +86,10 @@ def command(
     model = model or project_file(project)
     runs = output or project.runs
     job = _job(project, model, target, compiled, inputs, samples, runs)
+    if not host and not port and not dry_run:  # else the tool writes to one port after the other
+        from edgeai.device.ports import choose_port
+
+        port = choose_port(target.connection.usb).device
     options = ValidateOptions(
         mode="host" if host else "target", port=port, baud=baud or target.connection.baud, samples=len(job.inputs),
         io_only=io_only,
@@ -189,7 +195,7 @@ def describe(result: ValidationResult, folder: Path | None = None) -> str:
         gone = result.departure
         parts.append(f"first departure: operator {gone.index} ({gone.operator}), {gone.agreement.tensor}, "
                      f"SQNR {gone.agreement.sqnr_db or 0:.1f} dB")  # fmt: skip
-    notes = [*result.warnings, *result.gaps]
+    notes = [*(f"taken with --anyway: {mismatch}" for mismatch in result.mismatches), *result.warnings, *result.gaps]
     if result.toolchain != "ST Edge AI Core":
         notes.insert(0, "made by a stand-in for tests: these figures are not ST's")
     if notes:

@@ -58,7 +58,7 @@ def _layouts(values: str, file: Path, source: Path | None, calibration: Path | N
     checkpoint = model_path(project, source)
     if checkpoint.suffix.lower() == ".onnx":
         raise InputError(f"{checkpoint} has one head layout, as an ONNX file does", "pass the checkpoint (.pt)")
-    graph = load_graph(file)
+    graph = load_graph(file, computing=False)
     size = image_size(graph)
     one_scale = not any(w.per_channel for op in graph.ops if (w := graph.weights(op)) is not None)
     granularity: Granularity = "per-tensor" if one_scale else "per-channel"

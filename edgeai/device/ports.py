@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,14 @@ from edgeai.device.resync import Patience, resync
 from edgeai.device.transport import Address, Deadline, open_transport
 from edgeai.errors import DeviceError, need
 
-STLINK_VENDOR = 0x0483
+# ST-LINK probes by vendor:product. The vendor alone is ST's: every firmware with its USB classes has it too (5740: the
+# virtual COM port of printers and flight controllers, df11 the boot loader). Source: ids in OpenOCD's ST-LINK driver.
+STLINKS = frozenset(
+    f"0483:{product}"
+    for product in (
+        "3744", "3748", "374b", "374d", "374e", "374f", "3752", "3753", "3754", "3755", "3757",
+    )
+)  # fmt: skip
 BAUDS = (921600, 115200, 460800, 230400)  # the N6's rate, then that of the other validation firmware
 PROBE = Patience(quiet=0.05, answer=0.5, rest=0.1, gap=0.002, total=1.0)
 PROMPTS = (b"login:", b"# ", b"$ ")
@@ -25,16 +33,24 @@ PROMPTS = (b"login:", b"# ", b"$ ")
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One serial port. `usb` is vendor:product, empty where it is no USB adapter."""
+    """One serial port. `usb` is vendor:product, empty where it is no USB adapter; `location` is the socket it is
+    plugged into and, behind a colon, the interface, empty where the system does not tell.
+    """
 
     device: str
     description: str
     usb: str
     serial: str
+    location: str = ""
 
     @property
     def stlink(self) -> bool:
-        return self.usb.startswith(f"{STLINK_VENDOR:04x}:") or "stlink" in self.description.lower().replace("-", "")
+        return self.usb in STLINKS
+
+    @property
+    def probe(self) -> str:
+        """What the ports of one probe have in common: its socket, else its serial number, else the port alone."""
+        return self.location.partition(":")[0] or (f"{self.usb} {self.serial}" if self.serial else self.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +69,7 @@ class PortReport:
     """What the doctor found on a port. `state` is what the port can be used for now."""
 
     port: Port
-    state: Literal["board", "console", "silent", "noise", "busy", "forbidden", "error"]
+    state: Literal["board", "console", "silent", "noise", "busy", "forbidden", "error", "not asked"]
     baud: int
     found: str
     advice: str
@@ -77,22 +93,36 @@ def list_ports() -> tuple[Port, ...]:
         if not entry.vid and entry.device.startswith("/dev/ttyS"):
             continue  # the sockets of a PC's mainboard, there whether anything is connected or not
         usb = f"{entry.vid:04x}:{entry.pid:04x}" if entry.vid is not None else ""
-        found.append(Port(entry.device, entry.description or "", usb, entry.serial_number or ""))
-    return tuple(sorted(found, key=lambda port: (not port.stlink, not port.usb, port.device)))
+        location = getattr(entry, "location", None) or ""
+        found.append(Port(entry.device, entry.description or "", usb, entry.serial_number or "", location))
+    return tuple(sorted(found, key=lambda port: (not port.stlink, not port.usb, _in_order(port))))
+
+
+def _in_order(port: Port) -> tuple[tuple[int, str], ...]:
+    """Sorts `ttyACM2` before `ttyACM10`, and the interfaces of one probe in their order."""
+    parts = re.findall(r"\d+|\D+", port.device)
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts)
 
 
 def choose_port(usb: str = "") -> Port:
-    """The port of the one board that is connected; `usb` is the adapter the board has. Raises DeviceError."""
+    """The port of the one board that is connected; `usb` is the adapter the board has. Raises DeviceError.
+
+    A probe with several ports is one board: its first interface is the one that is wired to the microcontroller, the
+    second of an STLINK-V3 a bridge. Nothing is opened or written to here.
+    """
     ports = list_ports()
     fitting = [port for port in ports if usb and port.usb == usb.lower()] or [port for port in ports if port.stlink]
-    if len(fitting) == 1:
-        return fitting[0]
-    if not fitting:
-        others = ", ".join(port.device for port in ports)
+    boards: dict[str, Port] = {}
+    for port in sorted(fitting, key=lambda port: (port.location.partition(":")[2], _in_order(port))):
+        boards.setdefault(port.probe, port)
+    if len(boards) == 1:
+        return next(iter(boards.values()))
+    if not boards:
+        others = ", ".join(f"{port.device} ({port.description})" if port.description else port.device for port in ports)
         hint = f"name it with --port; there are {others}" if others else "is the board's ST-LINK socket plugged in?"
         raise DeviceError("no ST-LINK serial port is connected", hint)
-    names = ", ".join(f"{port.device} ({port.serial or port.description})" for port in fitting)
-    raise DeviceError(f"{len(fitting)} boards are connected: {names}", "choose one with --port")
+    names = ", ".join(f"{port.device} ({port.serial or port.description})" for port in boards.values())
+    raise DeviceError(f"{len(boards)} boards are connected: {names}", "choose one with --port")
 
 
 def holders(device: str) -> tuple[Holder, ...]:
@@ -125,6 +155,12 @@ def _process_name(process: Path) -> str:
 
 
 # --- doctor -----------------------------------------------------------------------------------------
+
+
+def not_asked(port: Port) -> PortReport:
+    """A port that is no ST-LINK: what is behind it is not known, so nothing is written to it."""
+    advice = f"if it is a board: edgeai doctor --port {port.device}"
+    return PortReport(port, "not asked", 0, "no ST-LINK, nothing was sent to it", advice)
 
 
 def diagnose(port: Port, progress: Callable[[str], object] | None = None) -> PortReport:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import select
 import socket
 import time
+import urllib.parse
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +21,7 @@ DEFAULT_BAUD = 115200
 READ_SIZE = 1 << 16
 POLL_S = 0.02  # one look at a port that the operating system cannot wait for
 WRITE_S = 2.0
+CONNECT_S = 5.0
 
 
 class Deadline:
@@ -200,13 +203,13 @@ def open_transport(address: Address, baud: int = DEFAULT_BAUD) -> Transport:
         # RFC 2217 knows no limit for writing
         limit = {} if address.url.startswith("rfc2217://") else {"write_timeout": WRITE_S}
         rate = address.baud or baud
-        port = serial.serial_for_url(address.url, baudrate=rate, timeout=POLL_S, exclusive=True, **limit)
+        if address.url.startswith("socket://"):
+            port: Any = _SocketPort(address.url)
+        else:
+            port = serial.serial_for_url(address.url, baudrate=rate, timeout=POLL_S, exclusive=True, **limit)
     except (serial.SerialException, OSError, ValueError) as error:
         raise _not_opened(address.url, error) from None
-    transport = Transport(port, address.url)
-    if address.url.startswith("socket://"):
-        _no_delay(port)
-    return transport
+    return Transport(port, address.url)
 
 
 def _not_opened(url: str, error: BaseException) -> DeviceError:
@@ -224,10 +227,38 @@ def _not_opened(url: str, error: BaseException) -> DeviceError:
     return DeviceError(f"{url} does not open: {text[:120]}", "`edgeai doctor --serial` lists the ports there are")
 
 
-def _no_delay(port: Any) -> None:
-    """Without this every packet of 33 bytes waits 40 ms for the acknowledgement of the one before (Nagle)."""
-    with socket.socket(fileno=os.dup(port.fileno())) as twin:
-        twin.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+class _SocketPort:
+    """A TCP line in the shape of a pyserial port. pyserial's own says of a socket only that at least one byte waits,
+    which reads a message byte by byte where there is no select on descriptors (Windows).
+    """
+
+    in_waiting = READ_SIZE
+
+    def __init__(self, url: str) -> None:
+        parts = urllib.parse.urlsplit(url)
+        if not parts.hostname or not parts.port:
+            raise ValueError("write it as socket://HOST:PORT")
+        self._socket = socket.create_connection((parts.hostname, parts.port), CONNECT_S)
+        # without this every packet of 33 bytes waits 40 ms for the acknowledgement of the one before (Nagle)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def read(self, size: int) -> bytes:
+        """What there is, up to `size` bytes; empty after POLL_S. Raises OSError where the other side is gone."""
+        if not select.select([self._socket], [], [], POLL_S)[0]:
+            return b""
+        if chunk := self._socket.recv(size):
+            return chunk
+        raise ConnectionResetError(errno.ECONNRESET, "the other side closed the connection")
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._socket.settimeout(WRITE_S)
+        self._socket.sendall(data)
+
+    def close(self) -> None:
+        self._socket.close()
 
 
 def _descriptor(port: Any) -> int | None:

@@ -16,9 +16,11 @@ from edgeai.files import file_ref
 from edgeai.footprint.live import Peak, live_ranges, peak
 from edgeai.footprint.memory import estimate_memory, summarise_support, target_of
 from edgeai.footprint.planner import Plan, plan
+from edgeai.footprint.support import unplaced
+from edgeai.footprint.weights import constants
 from edgeai.graph import load_graph
 from edgeai.graph.contract import input_size
-from edgeai.graph.types import Graph, Tensor
+from edgeai.graph.types import Graph
 
 SIZE_STEP_PX = 32
 
@@ -40,7 +42,7 @@ def estimate(path: Path, board: Board, version: str = "", limits: Limits | None 
     `memory` is what ST's tools of `version` (the newest known where none is given) are expected to report.
     Raises InputError where the file is not sound or leaves dimensions open.
     """
-    return estimate_graph(load_graph(path), path, board, version, limits)
+    return estimate_graph(load_graph(path, computing=False), path, board, version, limits)
 
 
 def estimate_graph(
@@ -50,15 +52,16 @@ def estimate_graph(
     _closed(graph, path)
     ranges = live_ranges(graph)
     top = peak(graph, ranges)
-    weights = _weight_bytes(graph)
+    weights = constants(graph).total
     room = _Room.of(board, weights)
     placed = plan(ranges, room.ram)
     pools = (*_ram_use(room, placed, weights), *_filled(room.flash, weights))
     memory = estimate_memory(graph, board, version, placed)
+    unknown = _does_not_run(graph, board, version)
     blocking = _overflows(pools)
     blocking += _over_runtime(board, room, memory) if target_of(board) == "mcu" and not blocking else []
     blocking += _over_budget(board, limits or Limits(), placed, memory)
-    reasons = [*blocking]
+    reasons = [*unknown, *blocking]
     if blocking:
         limit = sum(pool.size for pool in room.ram)
         budget = (limits.ram if limits else 0) or board.budget.ram_kib * 1024
@@ -81,7 +84,7 @@ def estimate_graph(
         peak_operator=f"{top.op.kind} #{top.op.index}",
         peak_tensors=tuple(Count(entry.name, entry.size) for entry in top.live),
         pools=pools,
-        fits=not blocking,
+        fits=not blocking and not unknown,
         reasons=tuple(reasons),
         provenance=Provenance(
             stage="footprint",
@@ -104,15 +107,6 @@ def _closed(graph: Graph, path: Path) -> None:
             f"{path}: tensor {open_tensor.name!r} has no fixed shape, so its memory is not known",
             "export the model with a fixed input size and a batch of 1",
         )
-
-
-def _weight_bytes(graph: Graph) -> int:
-    """Weights and biases, each shared tensor once."""
-    found: dict[int, Tensor] = {}
-    for op in graph.ops:
-        weights, bias = graph.weights(op), graph.bias(op)
-        found |= {t.index: t for t in (weights, bias) if weights is not None and t is not None}
-    return sum(tensor.nbytes for tensor in found.values())
 
 
 # --- pools --------------------------------------------------------------------------------------
@@ -171,6 +165,14 @@ def _filled(pools: Sequence[Pool], needed: int) -> list[PoolUse]:
 
 
 # --- reasons ------------------------------------------------------------------------------------
+
+
+def _does_not_run(graph: Graph, board: Board, version: str) -> list[str]:
+    """Operators that nothing on the board is known to run, whatever memory there is."""
+    return [
+        f"{count} × {kind} does not run on {board.name}: {place.reason}; {place.advice}"
+        for kind, count, place in unplaced(graph, target_of(board), version)
+    ]
 
 
 def _kib(count: float) -> str:

@@ -182,7 +182,7 @@ def _producer(graph: Graph, op: Op) -> int:
 
 def _read_bytes(graph: Graph, op: Op) -> int:
     """Bytes of a convolution's input as its kernel reads it."""
-    return padded_bytes(graph, op) if op.padding == "same" else graph.tensors[op.inputs[0]].nbytes
+    return padded_bytes(graph, op) if op.padding == "same" or any(op.pads) else graph.tensors[op.inputs[0]].nbytes
 
 
 def _ranges(graph: Graph, table: Table) -> tuple[LiveRange, ...]:
@@ -312,7 +312,8 @@ def _overwrites(graph: Graph, op: Op, source: Tensor, result: Tensor) -> bool:
     if kernel(graph, op, weights) == (1, 1):
         return op.stride == (1, 1) and result.nbytes <= WIDENING * source.nbytes
     height, width = kernel(graph, op, weights)
-    return is_depthwise(graph, op) or (source.shape[-1] >= MIN_CHANNELS and min(height, width) > 1)
+    channels = source.shape[1 if graph.format == "onnx" else -1]
+    return is_depthwise(graph, op) or (channels >= MIN_CHANNELS and min(height, width) > 1)
 
 
 def _row(graph: Graph, tensor: Tensor) -> int:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from edgeai.footprint.operators import RECURRENT_KNOWN, is_known
+from edgeai.footprint.weights import static_tensors
 from edgeai.graph.types import Graph, Op, Tensor
 
 Unit = Literal["npu", "hybrid", "gpu", "cpu", "none"]
@@ -21,12 +23,29 @@ CONCAT = frozenset({"CONCATENATION", "Concat"})
 SLICE = frozenset({"STRIDED_SLICE", "SLICE", "Slice"})
 TRANSPOSE = frozenset({"TRANSPOSE", "Transpose"})
 SOFTMAX = frozenset({"SOFTMAX", "Softmax"})
+QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
 RESIZE = frozenset({"RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR", "Resize", "Upsample", "DEPTH_TO_SPACE"})
 VIEWS = frozenset({"RESHAPE", "PAD", "SQUEEZE", "EXPAND_DIMS", "SHAPE", "PACK", "Reshape", "Identity", "Pad", "Shape"})
 UNKNOWN_TO_N6 = frozenset({"NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5", "TOPK_V2", "WHILE", "IF", "RFFT2D"})
 UNKNOWN_TO_N6 |= {"NonMaxSuppression", "TopK", "Loop", "If", "Einsum", "GATHER_ND", "GatherND", "WHERE", "Where"}
 
+# of those, what the runtime of the microcontrollers has
+SELECTIONS = frozenset({"WHERE", "Where"})
+BODIES = frozenset({"IF", "WHILE", "CALL", "CALL_ONCE", "If", "Loop", "Scan"})
+ETHOS_U = "CUSTOM:ethos-u"
+TAKE_OUT = "take it out of the network: the application does its work"
 RAW_HEAD = "export with `--layout raw`: the decode then runs outside the network"
+
+
+# arithmetic that compilers run inside the convolution or product before it
+FUSED = frozenset({"Relu", "Clip", "BatchNormalization"})
+# functions that quantisers leave between an operator and the integers of its result
+BETWEEN = FUSED | {"LeakyRelu", "PRelu", "HardSwish", "Sigmoid", "Mul", "Tanh", "Elu", "Gelu"}
+
+
+def has_body(op: Op) -> bool:
+    """Whether an operator holds networks of its own, of which it runs one or another."""
+    return op.kind in BODIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +58,61 @@ class Placement:
 
 
 def placements(graph: Graph, target: str, version: str = "") -> tuple[Placement, ...]:
-    """The unit of every operator on `n6`, `mp2` or `mcu`, in the order of the operators."""
-    if target == "n6":
-        old = version.startswith("2.")
-        return tuple(_n6(graph, op, old) for op in graph.ops)
-    if target == "mp2":
-        return tuple(_mp2(graph, op) for op in graph.ops)
-    return tuple(_mcu(op) for op in graph.ops)
+    """The unit of every operator on `n6`, `mp2` or `mcu`, in the order of the operators; `none` where none is known to
+    run it.
+    """
+    old = version.startswith("2.")
+    static, integers, inside = static_tensors(graph), _between_pairs(graph), run_inside(graph)
+    found = []
+    for op in graph.ops:
+        folded = bool(op.outputs) and op.outputs[0] in static
+        nowhere = None if folded else _unplaced(graph, op, target)
+        if nowhere is not None:
+            found.append(nowhere)
+        elif target == "n6":
+            found.append(Placement("npu") if op.index in inside else _n6(graph, op, old, integers))
+        else:
+            found.append(_mp2(graph, op) if target == "mp2" else Placement("cpu"))
+    return tuple(found)
 
 
-def _mcu(op: Op) -> Placement:
-    if op.kind.startswith("CUSTOM:") or op.kind in ("WHILE", "IF", "Loop", "If"):
-        return Placement("none", f"{op.kind} is not an operator of the runtime", "remove it from the network")
-    return Placement("cpu")
+def unplaced(graph: Graph, target: str, version: str = "") -> tuple[tuple[str, int, Placement], ...]:
+    """Operators that no unit of a target is known to run: kind, how many, and why. A network with one does not run."""
+    found: dict[str, tuple[int, Placement]] = {}
+    for op, place in zip(graph.ops, placements(graph, target, version), strict=True):
+        if place.unit == "none":
+            count, first = found.get(op.kind, (0, place))
+            found[op.kind] = count + 1, first
+    return tuple((kind, count, place) for kind, (count, place) in found.items())
+
+
+def _unplaced(graph: Graph, op: Op, target: str) -> Placement | None:
+    """Why nothing on a target runs an operator; None where something does."""
+    if op.kind.startswith("CUSTOM:"):
+        if op.kind == ETHOS_U:
+            return Placement("none", "the file is compiled for Arm's Ethos-U, which no STM32 has",
+                             "pass the file that Vela was given")  # fmt: skip
+        return Placement("none", "a custom operator, which ST's tools do not know", TAKE_OUT)
+    if has_body(op):
+        return Placement("none", "it runs one part of the network or another, which no compiler of ST's takes",
+                         "export without control flow")  # fmt: skip
+    if op.kind in UNKNOWN_TO_N6 and target != "mp2" and not (target == "mcu" and op.kind in SELECTIONS):
+        return Placement("none", "not an operator of the compiler", RAW_HEAD)
+    if not is_known(graph, op) and op.kind not in UNKNOWN_TO_N6:
+        return Placement("none", "not an operator that ST's tools are known to run", TAKE_OUT)
+    return None
 
 
 # --- STM32N6 ------------------------------------------------------------------------------------
 
 
-def _n6(graph: Graph, op: Op, old: bool) -> Placement:  # noqa: PLR0911 - one return for each rule
-    if op.kind in UNKNOWN_TO_N6 or op.kind.startswith("CUSTOM:"):
-        return Placement("none", f"{op.kind} is not an operator of the compiler", RAW_HEAD)
+def _n6(graph: Graph, op: Op, old: bool, integers: frozenset[int]) -> Placement:  # noqa: PLR0911 - one return for each rule
     source = graph.operand(op, 0)
     result = graph.tensors[op.outputs[0]] if op.outputs else None
     if source is None or result is None or _is_constant_work(graph, op):
         return Placement("npu")
+    if (graph.format, op.kind) in RECURRENT_KNOWN:
+        return Placement("cpu", "a recurrent layer has no unit in the accelerator", "convolutions over time run there")
     if op.kind in CONCAT and old:
         return _n6_concat(graph, op)
     if op.kind in SLICE:
@@ -79,7 +128,7 @@ def _n6(graph: Graph, op: Op, old: bool) -> Placement:  # noqa: PLR0911 - one re
         return Placement("cpu" if old else "hybrid", "upsampling becomes DepthToSpace", advice)
     if op.kind == "DEQUANTIZE" and old:
         return Placement("cpu", "the output is converted to float", "export with int8 outputs")
-    if _is_float(graph, op):
+    if _is_float(graph, op, integers):
         return Placement("cpu", "works on floating-point numbers", "quantise the whole network to int8")
     return Placement("npu")
 
@@ -123,12 +172,53 @@ def _is_constant_work(graph: Graph, op: Op) -> bool:
     return op.kind in VIEWS or all(t < 0 or graph.tensors[t].is_constant for t in op.inputs)
 
 
-def _is_float(graph: Graph, op: Op) -> bool:
-    """Whether an operator of a quantised file still computes in floating point (ONNX: outside of Q/DQ pairs)."""
-    if graph.format == "onnx":
-        return False
+def _is_float(graph: Graph, op: Op, integers: frozenset[int]) -> bool:
+    """Whether an operator computes in floating point (ONNX: where it is none of `integers`)."""
     result = graph.tensors[op.outputs[0]]
-    return result.dtype.startswith("float") and op.kind not in ("DEQUANTIZE", "CAST")
+    if not _holds_floats(result) or op.kind in ("DEQUANTIZE", "CAST", "Cast", *QDQ):
+        return False
+    return graph.format == "tflite" or op.index not in integers
+
+
+def _holds_floats(tensor: Tensor) -> bool:
+    return tensor.dtype.startswith(("float", "bfloat"))
+
+
+def _between_pairs(graph: Graph) -> frozenset[int]:
+    """Operators of an ONNX file that compute with integers: all they read was dequantised, all they write is quantised,
+    perhaps with a function in between.
+    """
+    if graph.format != "onnx":
+        return frozenset()
+    entered, left = set[int](), set[int]()
+    for op in graph.ops:
+        if all(_came_from_integers(graph, op, t, entered) for t in op.inputs if t >= 0):
+            entered.add(op.index)
+    for op in reversed(graph.ops):
+        readers = graph.consumers(op.outputs[0]) if op.outputs and op.outputs[0] not in graph.outputs else ()
+        if readers and all(r.kind in QDQ or (r.kind in BETWEEN and r.index in left) for r in readers):
+            left.add(op.index)
+    return frozenset(entered & left)
+
+
+def _came_from_integers(graph: Graph, op: Op, tensor: int, entered: set[int]) -> bool:
+    read, producer = graph.tensors[tensor], graph.producer(tensor)
+    if read.is_constant or not _holds_floats(read):
+        return True
+    return producer is not None and (producer.kind in QDQ or (op.kind in BETWEEN and producer.index in entered))
+
+
+def run_inside(graph: Graph) -> frozenset[int]:
+    """Operators of an ONNX file that are part of the convolution or product before them, as in TFLite they are one."""
+    found = set[int]()
+    for op in graph.ops if graph.format == "onnx" else ():
+        source = graph.operand(op, 0)
+        if op.kind not in FUSED or source is None or source.index in graph.outputs:
+            continue
+        producer, alone = graph.producer(source.index), len(graph.consumers(source.index)) == 1
+        if alone and producer is not None and (graph.weights(producer) is not None or producer.index in found):
+            found.add(op.index)
+    return frozenset(found)
 
 
 # --- STM32MP2 -----------------------------------------------------------------------------------
@@ -137,7 +227,7 @@ def _is_float(graph: Graph, op: Op) -> bool:
 def _mp2(graph: Graph, op: Op) -> Placement:
     weights = graph.weights(op)
     tensors = [graph.tensors[t] for t in (*op.inputs, *op.outputs) if t >= 0]
-    if op.kind.startswith("CUSTOM:") or op.kind in UNKNOWN_TO_N6:
+    if op.kind in UNKNOWN_TO_N6:
         return Placement("cpu", f"{op.kind} is not an operator of the accelerator", "take it out of the network")
     if any(len(t.shape) > MP2_RANK or any(side >= MP2_SIDE for side in t.shape) for t in tensors):
         return Placement("cpu", f"a tensor has more than {MP2_RANK} dimensions or a side of {MP2_SIDE}", RAW_HEAD)

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from edgeai.footprint.operators import PARAMETERS
 from edgeai.footprint.tables import Table
-from edgeai.graph.types import Graph, Op
+from edgeai.graph.types import TRANSPARENT, Graph, Op
 
-# operators whose constant operand is data of the network, not a parameter (a shape, an axis, paddings)
-DATA_OPERANDS = frozenset({"ADD", "SUB", "MUL", "DIV", "PRELU", "MAXIMUM", "MINIMUM", "CONCATENATION", "PACK"})
-DATA_OPERANDS |= {"Add", "Sub", "Mul", "Div", "PRelu", "Max", "Min", "Concat"}
+# element-wise operators, whose constant operand is a table of the network (anchors, scales)
+TABLE_OPERATORS = frozenset({"ADD", "SUB", "MUL", "DIV", "PRELU", "MAXIMUM", "MINIMUM", "CONCATENATION", "PACK"})
+TABLE_OPERATORS |= {"Add", "Sub", "Mul", "Div", "PRelu", "Max", "Min", "Concat"}
 DEQUANTIZE = "DEQUANTIZE"
 SHAPE = frozenset({"SHAPE", "Shape"})
 
 
 @dataclass(frozen=True, slots=True)
 class Constants:
-    """Bytes of the constants of a file by what they are.
+    """Bytes of the constants of a file by what they are, bytes that several tensors share once.
 
     `weights` and `biases` belong to convolutions and matrix products, `depthwise` is the part of `weights` in depthwise
     convolutions, `tables` are constant operands of element-wise operators (anchors, scales), given or computed from
-    constants and shapes alone; `dequantized` is what those that go into DEQUANTIZE take as float32. `repeated` are
-    bytes of weights and biases that another constant of the file holds too.
+    constants and shapes alone; `dequantized` is what those that go into DEQUANTIZE take as float32. `others` are the
+    constant operands of all other operators: of LSTM, GRU and SVDF, look-up tables, what the bodies of an `If` hold.
+    `repeated` are bytes of weights and biases that another constant of the file holds too, `apart` what biases that
+    share bytes in the file take on top once each has the zero point of its input folded in.
     """
 
     weights: int
@@ -31,11 +36,19 @@ class Constants:
     tables: int
     dequantized: int
     repeated: int
+    others: int = 0
+    apart: int = 0
+
+    @property
+    def total(self) -> int:
+        """All that has to be stored."""
+        return self.weights + self.biases + self.tables + self.others
 
 
 def constants(graph: Graph) -> Constants:
-    """The constants of a network that a compiler has to store; each tensor counted once."""
+    """The constants of a network that a compiler has to store; each tensor, and each shared buffer, counted once."""
     weights, biases, depthwise, tables, floats = set[int](), set[int](), set[int](), set[int](), set[int]()
+    others = set[int]()
     static = static_tensors(graph)
     for op in graph.ops:
         weight, bias = graph.weights(op), graph.bias(op)
@@ -45,24 +58,43 @@ def constants(graph: Graph) -> Constants:
                 depthwise.add(weight.index)
             if bias is not None:
                 biases.add(bias.index)
-        elif op.kind in DATA_OPERANDS and not (op.outputs and op.outputs[0] in static):
-            sources = (graph.behind_quantizers(graph.tensors[t]) for t in op.inputs if t >= 0)
-            tables |= {source.index for source in sources if source.is_constant or source.index in static}
-        elif op.kind == DEQUANTIZE and op.inputs and op.inputs[0] in static and op.outputs[0] in graph.outputs:
+        if op.kind == DEQUANTIZE and op.inputs and op.inputs[0] in static and op.outputs[0] in graph.outputs:
             tables.add(op.inputs[0])
             floats.add(op.inputs[0])
+        elif not (op.outputs and op.outputs[0] in static):
+            (tables if op.kind in TABLE_OPERATORS else others).update(_data_operands(graph, op, static))
+    others -= weights | biases | tables
 
     def total(indices: set[int]) -> int:
-        return sum(graph.tensors[i].nbytes for i in indices)
+        return graph.stored(graph.tensors[i] for i in indices)
 
     return Constants(
         weights=total(weights),
-        biases=sum(4 * graph.tensors[i].elements for i in biases),  # stored as int32 whatever the file holds
+        biases=_as_int32(graph, biases),
         depthwise=total(depthwise),
         tables=total(tables),
         dequantized=sum(4 * graph.tensors[i].elements for i in floats),
         repeated=_repeated(graph, sorted(weights | biases)),
+        others=total(others),
+        apart=sum(4 * graph.tensors[i].elements for i in biases) - _as_int32(graph, biases),
     )
+
+
+def _data_operands(graph: Graph, op: Op, static: frozenset[int]) -> Iterator[int]:
+    """Constant operands that are data: given, or computed from constants alone."""
+    if op.kind in TRANSPARENT:
+        return  # counted where its result is read
+    parameters = PARAMETERS.get(op.kind, frozenset())
+    for position, t in enumerate(op.inputs):
+        if t >= 0 and position not in parameters:
+            source = graph.behind_quantizers(graph.tensors[t])
+            if source.is_constant or source.index in static:
+                yield source.index
+
+
+def _as_int32(graph: Graph, indices: set[int]) -> int:
+    """Biases are stored as int32 whatever the file holds."""
+    return graph.stored(dataclasses.replace(graph.tensors[i], dtype="int32") for i in indices)
 
 
 def static_tensors(graph: Graph) -> frozenset[int]:
@@ -75,13 +107,16 @@ def static_tensors(graph: Graph) -> frozenset[int]:
 
 
 def _repeated(graph: Graph, indices: list[int]) -> int:
-    """Bytes of tensors whose content occurred before."""
+    """Bytes of tensors whose content occurred before in another buffer."""
     seen: set[bytes] = set()
+    buffers: set[int] = set()
     count = 0
     for i in indices:
-        data = graph.tensors[i].data
-        if data is None:
+        data, buffer = graph.tensors[i].data, graph.tensors[i].buffer
+        if data is None or buffer in buffers:
             continue
+        if buffer >= 0:
+            buffers.add(buffer)
         digest = hashlib.sha256(data).digest()
         count += len(data) if digest in seen else 0
         seen.add(digest)
@@ -97,14 +132,17 @@ def is_depthwise(graph: Graph, op: Op) -> bool:
 
 
 def n6_flash(found: Constants, table: Table) -> float:
-    """Weights in the N6's octo flash, bytes: w+b, times a small overhead, plus what inflated depthwise kernels take."""
-    return found.weights * table.weights_factor + found.biases + found.depthwise * table.depthwise_extra
+    """Weights in the N6's octo flash, bytes: w+b, times a small overhead, plus what inflated depthwise kernels take and
+    the constants of other operators.
+    """
+    kept = found.weights * table.weights_factor + found.biases + found.depthwise * table.depthwise_extra
+    return kept + found.tables + found.others + found.apart
 
 
 def mcu_flash(found: Constants, table: Table) -> float:
-    """Weights of the CPU runtime, bytes: stored as in the file, equal ones once.
+    """Weights of the CPU runtime, bytes: stored as in the file.
 
-    From X-CUBE-AI 10 on, a constant that the network only dequantises is stored as float32.
+    From X-CUBE-AI 10 on, equal ones are stored once, and a constant that the network only dequantises as float32.
     """
-    kept = found.weights + found.biases + found.tables - (found.repeated if table.unpacked_share else 0)
+    kept = found.total - found.repeated if table.unpacked_share else found.total + found.apart
     return kept + table.unpacked_share * 0.75 * found.dequantized

@@ -12,13 +12,23 @@ from edgeai.graph.types import Graph
 MAX_FILE_BYTES = 256 * 1024 * 1024
 
 
-def load_graph(path: Path, imgsz: int = 0) -> Graph:
+def load_graph(path: Path, imgsz: int = 0, computing: bool = True) -> Graph:
     """The network in a TFLite or ONNX file; the content decides which, not the suffix.
 
-    `imgsz` is the side of the input of an ONNX file that leaves it open.
-    Raises InputError where the file is neither, is damaged or is too large; ToolError where onnx is not installed.
+    `imgsz` is the side of the input of an ONNX file that leaves it open. `computing` says that numbers are to be
+    computed with the scales in it; what only looks or counts passes False.
+    Raises InputError where the file is neither, is damaged or is too large, or (computing) where scales or zero points
+    are none; ToolError where onnx is not installed.
     """
-    data = _read(path)
+    graph = _graph(path, _read(path), imgsz)
+    if computing:
+        from edgeai.graph.scales import check_quantization
+
+        check_quantization(graph, str(path))
+    return graph
+
+
+def _graph(path: Path, data: bytes, imgsz: int) -> Graph:
     from edgeai.graph.tflite import is_tflite, read_tflite
 
     if is_tflite(data):

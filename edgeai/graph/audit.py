@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeai.artifacts import AuditReport, Contract, Count, Granularity, TensorAudit
 from edgeai.files import file_ref
 from edgeai.graph.contract import HIGHEST_ST_LOGIT, st_mask_logit
-from edgeai.graph.types import DEQUANTIZERS, QUANTIZERS, Graph, Tensor
+from edgeai.graph.scales import quantization_faults
+from edgeai.graph.types import DEQUANTIZERS, QUANTIZERS, Graph, Op, Tensor
 from edgeai.recognise import NOTHING, Asked
 from edgeai.recognise.know import Known, open_file
 
@@ -31,10 +33,11 @@ def audit(path: Path, asked: Asked = NOTHING) -> AuditReport:
     constant weights, batch included; products of two activations (attention) do not count.
     Raises InputError where the file is not sound, ToolError where it is ONNX and onnx is not installed.
     """
-    graph, known = open_file(path, asked)
+    graph, known = open_file(path, asked, computing=False)
+    faults = quantization_faults(graph)
     contract = known.contract if known.refusal is None else None
     weights = _weights(graph)
-    steps = _steps(graph, contract)
+    steps = _steps(graph, contract) if not faults else _Steps()
     operators = Counter(op.kind for op in graph.ops)
     report = AuditReport(
         file=file_ref(path),
@@ -52,10 +55,12 @@ def audit(path: Path, asked: Asked = NOTHING) -> AuditReport:
         shared_output_scale=steps.shared_scale > 0,
         box_step_px=steps.box_px,
         score_step_percent=steps.score_percent,
-        weights_bytes=_unique_bytes(graph.weights(op) for op in graph.ops),
-        bias_bytes=_unique_bytes(graph.bias(op) for op in graph.ops if graph.weights(op)),
-        constants_bytes=sum(tensor.nbytes for tensor in graph.tensors if tensor.is_constant),
-        macs=sum(graph.macs(op) for op in graph.ops if graph.weights(op)),
+        weights_bytes=graph.stored(tensor for op in graph.ops for tensor in _weights_of(graph, op)),
+        bias_bytes=graph.stored(
+            bias for op in graph.ops if graph.weights(op) and (bias := graph.bias(op)) is not None
+        ),
+        constants_bytes=graph.stored(tensor for tensor in graph.tensors if tensor.is_constant),
+        macs=sum(graph.macs(op) for op in graph.ops if any(True for _ in _weights_of(graph, op))),
         findings=(),
         evidence=known.evidence,
         head=known.contract.head,
@@ -98,8 +103,10 @@ def _weights(graph: Graph) -> _Weights:
     )
 
 
-def _unique_bytes(tensors: Iterable[Tensor | None]) -> int:
-    return sum({t.index: t.nbytes for t in tensors if t is not None}.values())
+def _weights_of(graph: Graph, op: Op) -> Iterator[Tensor]:
+    """The constant weights of an operator: of a convolution or matrix product, or all those of a recurrent one."""
+    recurrent = (graph.behind_quantizers(tensor) for tensor in graph.recurrent_weights(op))
+    yield from (tensor for tensor in (graph.weights(op), *recurrent) if tensor is not None and tensor.is_constant)
 
 
 def _float_tensors(graph: Graph) -> int:
@@ -162,7 +169,8 @@ def _kind(contract: Contract | None, index: int) -> str:
 
 
 def _described(tensor: Tensor, kind: str = "") -> TensorAudit:
-    return TensorAudit(tensor.name, tensor.shape, tensor.dtype, tensor.scale, tensor.zero_point, kind)
+    scale = tensor.scale if math.isfinite(tensor.scale) else 0.0  # a finding names it; JSON has no such number
+    return TensorAudit(tensor.name, tensor.shape, tensor.dtype, scale, tensor.zero_point, kind)
 
 
 def _counts(counter: Counter[str]) -> tuple[Count, ...]:
@@ -184,6 +192,7 @@ def _with_findings(
         found.append(f"{transposes} TRANSPOSE operators: each moves a whole tensor, mostly in software")
     if any(tensor.dynamic for tensor in graph.tensors):
         found.append("open dimensions: MACs and sizes count them as 1; export with a fixed input size")
+    found += quantization_faults(graph)
     return dataclasses.replace(report, findings=tuple(found))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from edgeai.errors import InputError, need
@@ -15,6 +16,8 @@ unknown float32 uint8 int8 uint16 int16 int32 int64 string bool float16 float64 
 bfloat16 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz uint4 int4
 """
 DTYPES: tuple[str, ...] = tuple(_DTYPES.split())
+DOMAINS = frozenset({"", "ai.onnx", "com.microsoft"})  # the last: operators of onnxruntime's optimiser and quantiser
+INTERPOLATIONS = frozenset({b"linear", b"bilinear", b"cubic"})
 AUTO_PADS: dict[Any, str] = {b"SAME_UPPER": "same", b"SAME_LOWER": "same", b"VALID": "valid"}
 MAX_NODES = 20_000
 
@@ -169,8 +172,8 @@ class _Builder:
         pads = _integers(attributes.get("pads"))
         return Op(
             index=index,
-            kind=node.op_type,
-            inputs=tuple(self.number(name) for name in node.input),
+            kind=node.op_type if node.domain in DOMAINS else f"CUSTOM:{node.domain}:{node.op_type}",
+            inputs=tuple(self.number(name) for name in (*node.input, *self.bodies(node))),
             outputs=tuple(self.number(name) for name in node.output if name),
             stride=_pair(attributes.get("strides"), 1),
             dilation=_pair(attributes.get("dilations"), 1),
@@ -182,7 +185,28 @@ class _Builder:
             transpose_a=bool(_integer(attributes.get("transA"), 0)),
             transpose_b=bool(_integer(attributes.get("transB"), 0)),
             perm=_integers(attributes.get("perm")),
+            attributes=(("interpolates", 1.0),) if attributes.get("mode") in INTERPOLATIONS else (),
         )
+
+    def bodies(self, node: Any) -> Iterator[str]:
+        """The values that the bodies of an `If`, `Loop` or `Scan` use: their constants, and what they read outside."""
+        for body in _bodies(node):
+            inside = {value.name for value in (*body.input, *body.initializer)}
+            inside |= {name for inner in body.node for name in inner.output}
+            values = [(proto.name, proto) for proto in body.initializer]
+            made = [node for node in body.node if node.op_type == "Constant" and node.output]
+            values += [(n.output[0], v) for n in made if (v := _constant_value(n)) is not None]
+            for name, proto in values:
+                # branches may use one name for different constants
+                unique = f"{name} in {node.name or node.op_type} {len(self.constants)}"
+                self.constants[unique] = proto
+                yield unique
+            for inner in body.node:
+                yield from (name for name in inner.input if name and name not in inside and self.is_known(name))
+                yield from (name for name in self.bodies(inner) if name not in inside)
+
+    def is_known(self, name: str) -> bool:
+        return name in self.constants or name in self.index
 
     def tensor(self, index: int, name: str, scales: _Scales | None) -> Tensor:
         proto, info = self.constants.get(name), self.types.get(name)
@@ -233,7 +257,10 @@ class _Builder:
         zeros = self.values(_input(node, at[1])) or (0,)
         if len(zeros) != len(scales):
             zeros = (zeros[0],) * len(scales)
-        found[name] = tuple(float(s) for s in scales), tuple(int(z) for z in zeros), at[2]
+        try:
+            found[name] = tuple(float(s) for s in scales), tuple(int(z) for z in zeros), at[2]
+        except (TypeError, ValueError, OverflowError):
+            raise InputError(f"the zero point of {name!r} is no whole number") from None
 
     def values(self, name: str) -> tuple[Any, ...]:
         """The numbers of a constant; nothing where it is computed."""
@@ -263,6 +290,12 @@ def _constant_value(node: Any) -> Any:
             values = list(getattr(entry, several[1]))
             return helper.make_tensor("", several[0], (len(values),), values)
     return None
+
+
+def _bodies(node: Any) -> Iterator[Any]:
+    """The graphs among a node's attributes."""
+    for attribute in node.attribute:
+        yield from ((attribute.g,) if attribute.type == 5 else attribute.graphs)
 
 
 def _attributes(node: Any) -> dict[str, Any]:
@@ -325,8 +358,6 @@ def _fitting(scales: _Scales | None, shape: tuple[int, ...], name: str) -> _Scal
         return (), (), 0
     values, zeros, axis = scales
     axis = axis + len(shape) if axis < 0 else axis
-    if not all(math.isfinite(v) and v >= 0 for v in values):
-        raise InputError(f"tensor {name!r} has an impossible scale")
     if len(values) > 1 and shape and (not 0 <= axis < len(shape) or shape[axis] not in (-1, len(values))):
         raise InputError(f"tensor {name!r} has {len(values)} scales, which its shape {list(shape)} does not take")
     return values, zeros, axis

@@ -7,6 +7,8 @@ unsigned and relative to where they stand). Field numbers: TensorFlow Lite's sch
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 import struct
 from collections.abc import Iterator
@@ -14,9 +16,11 @@ from typing import Any
 
 from edgeai.errors import InputError
 from edgeai.graph.opcodes import ACTIVATIONS, CUSTOM, OPERATORS, PADDINGS, TENSOR_TYPES
-from edgeai.graph.types import Graph, Op, Tensor, checked_shape
+from edgeai.graph.types import WEIGHT_OPERANDS, Graph, Op, Tensor, checked_shape
 
 IDENTIFIER = b"TFL3"
+UNFIT = -1  # the axis of scales that a shape does not take along the one that the file names
+BODIED = frozenset({"IF", "WHILE", "CALL", "CALL_ONCE"})
 
 # Tables may share vectors, so a small file can describe a huge network: these bound what is read from one file.
 # The largest file of ST's zoo needs about a hundredth of it.
@@ -180,18 +184,78 @@ def _read_model(reader: _Reader) -> Graph:
     buffers = tuple(_buffer(table) for table in model.tables(4))
     kinds = tuple(_operator_name(table) for table in model.tables(1))
     tensors = tuple(_tensor(i, table, buffers) for i, table in enumerate(subgraph.tables(0)))
-    ops = tuple(_operator(i, table, kinds, len(tensors)) for i, table in enumerate(subgraph.tables(3)))
+    count = len(tensors)
+    ops = tuple(_operator(i, table, kinds, count) for i, table in enumerate(subgraph.tables(3)))
     if not ops:
         raise InputError("the network holds no operators")
+    if any(_has_body(op) for op in ops):
+        tensors, ops = _with_bodies(model, buffers, tensors, ops)
     return Graph(
         format="tflite",
-        tensors=tensors,
+        tensors=_settled(tensors, ops),
         ops=ops,
-        inputs=_ends(subgraph.numbers(1, "i"), len(tensors)),
-        outputs=_ends(subgraph.numbers(2, "i"), len(tensors)),
+        inputs=_ends(subgraph.numbers(1, "i"), count),
+        outputs=_ends(subgraph.numbers(2, "i"), count),
         metadata=tuple(_metadata(table, buffers) for table in model.tables(6)),
         attached=_archive(reader.whole),
     )
+
+
+def _has_body(op: Op) -> bool:
+    """Whether an operator runs other subgraphs of the file."""
+    return op.kind in BODIED or op.kind.startswith("STABLEHLO_")
+
+
+def _with_bodies(
+    model: _Table, buffers: tuple[memoryview, ...], tensors: tuple[Tensor, ...], ops: tuple[Op, ...]
+) -> tuple[tuple[Tensor, ...], tuple[Op, ...]]:
+    """The constants of the other subgraphs behind the main one's tensors and behind the inputs of what runs them."""
+    found = list(tensors)
+    for subgraph in itertools.islice(model.tables(2), 1, None):
+        for table in subgraph.tables(0):
+            tensor = _tensor(len(found), table, buffers)
+            if tensor.is_constant:
+                found.append(tensor)
+    inner = tuple(range(len(tensors), len(found)))
+    whole = (dataclasses.replace(op, inputs=op.inputs + inner) if _has_body(op) else op for op in ops)
+    return tuple(found), tuple(whole)
+
+
+def _settled(tensors: tuple[Tensor, ...], ops: tuple[Op, ...]) -> tuple[Tensor, ...]:
+    """The tensors, where the axis of several scales did not fit with one that does.
+
+    TFLite Micro never reads the axis or the scales of a bias: they are the input's times the weights'. Converters of
+    2019 and 2020 wrote the axis of the weights there.
+    """
+    unfit = {tensor.index for tensor in tensors if tensor.quantized_dimension == UNFIT}
+    if not unfit:
+        return tensors
+    made = {index: _fitted(tensors, tensors[index], ops) for index in unfit}
+    return tuple(made.get(tensor.index, tensor) for tensor in tensors)
+
+
+def _fitted(tensors: tuple[Tensor, ...], tensor: Tensor, ops: tuple[Op, ...]) -> Tensor:
+    if tensor.shape == (len(tensor.scales),):  # one dimension: there is no other axis
+        return dataclasses.replace(tensor, quantized_dimension=0)
+    readers = [op for op in ops if tensor.index in op.inputs]
+    if readers and all(_is_bias(op, tensor.index) for op in readers):
+        op = readers[0]
+        source = tensors[op.inputs[2 if op.kind == "TRANSPOSE_CONV" else 0]]
+        weights = tensors[op.inputs[WEIGHT_OPERANDS[op.kind][0]]]
+        scales = tuple(source.scales[0] * scale for scale in weights.scales) if source.scales else ()
+        if len(scales) in (1, tensor.elements):
+            axis = next((i for i, side in enumerate(tensor.shape) if side > 1), 0)
+            return dataclasses.replace(
+                tensor, scales=scales, zero_points=(0,) * len(scales), quantized_dimension=axis
+            )
+    shape, count = list(tensor.shape), len(tensor.scales)
+    raise InputError(f"tensor {tensor.name!r} has {count} scales, which its shape {shape} does not take")
+
+
+def _is_bias(op: Op, tensor: int) -> bool:
+    """Whether an operator reads a tensor as its bias and as nothing else."""
+    bias = WEIGHT_OPERANDS.get(op.kind, (-1, -1))[1]
+    return bias >= 0 and op.inputs[bias : bias + 1] == (tensor,) and op.inputs.count(tensor) == 1
 
 
 def _buffer(table: _Table) -> memoryview:
@@ -247,7 +311,7 @@ def _tensor(index: int, table: _Table, buffers: tuple[memoryview, ...]) -> Tenso
     sparse = bool(table.slot(6))
     if data is not None and bits and not sparse and len(data) != (math.prod(shape) * bits + 7) // 8:
         raise _DamagedError(f"constant {name!r} has {len(data)} bytes, which its shape {list(shape)} does not take")
-    scales, zero_points, axis, low, high = _quantization(table.table(4), shape, name)
+    scales, zero_points, axis, low, high = _quantization(table.table(4), shape)
     return Tensor(
         index=index,
         name=name,
@@ -260,22 +324,21 @@ def _tensor(index: int, table: _Table, buffers: tuple[memoryview, ...]) -> Tenso
         maximum=high,
         data=data,
         dynamic=-1 in shape or -1 in signature[1:],
+        buffer=buffer if data is not None else -1,
     )
 
 
 _Quantization = tuple[tuple[float, ...], tuple[int, ...], int, tuple[float, ...], tuple[float, ...]]
 
 
-def _quantization(table: _Table | None, shape: tuple[int, ...], name: str) -> _Quantization:
-    """Scales, zero points (as many), axis, minimum and maximum."""
+def _quantization(table: _Table | None, shape: tuple[int, ...]) -> _Quantization:
+    """Scales, zero points (as many), axis (UNFIT where the shape does not take so many), minimum and maximum."""
     if table is None:
         return (), (), 0, (), ()
     scales, zero_points = table.numbers(2, "f"), table.numbers(3, "q")
     axis = table.scalar(6, "i")
-    if not all(math.isfinite(scale) and scale >= 0 for scale in scales):
-        raise InputError(f"tensor {name!r} has an impossible scale")
     if len(scales) > 1 and (not 0 <= axis < len(shape) or shape[axis] != len(scales)):
-        raise InputError(f"tensor {name!r} has {len(scales)} scales, which its shape {list(shape)} does not take")
+        axis = UNFIT
     if len(zero_points) != len(scales):
         zero_points = (zero_points[0] if zero_points else 0,) * len(scales)
     return scales, zero_points, axis, table.numbers(0, "f"), table.numbers(1, "f")

@@ -31,6 +31,22 @@ WEIGHT_OPERANDS: dict[str, tuple[int, int]] = {
     "QLinearMatMul": (3, -1),
 }
 
+# Recurrent operators, whose weights every step of the sequence meets: positions of the weights among the inputs.
+_GATES = (*range(1, 12), 16)  # TFLite: input to gates, state to gates, peepholes; projection
+RECURRENT: dict[tuple[str, str], tuple[int, ...]] = {
+    ("onnx", "LSTM"): (1, 2, 7),
+    ("onnx", "GRU"): (1, 2),
+    ("onnx", "RNN"): (1, 2),
+    ("tflite", "LSTM"): _GATES,
+    ("tflite", "UNIDIRECTIONAL_SEQUENCE_LSTM"): _GATES,
+    ("tflite", "BIDIRECTIONAL_SEQUENCE_LSTM"): (*_GATES, *(17 + i for i in _GATES), *range(40, 48)),
+    ("tflite", "RNN"): (1, 2),
+    ("tflite", "UNIDIRECTIONAL_SEQUENCE_RNN"): (1, 2),
+    ("tflite", "BIDIRECTIONAL_SEQUENCE_RNN"): (1, 2, 5, 6, 10, 11),
+    ("tflite", "SVDF"): (1, 2),
+}
+BASIC_LSTM_INPUTS, BASIC_LSTM_WEIGHTS = 5, (2,)  # TFLite's LSTM in its basic form: all gates in one matrix
+
 # operators that only turn numbers into integers or back
 QUANTIZERS = frozenset({"QUANTIZE", "QuantizeLinear"})
 DEQUANTIZERS = frozenset({"DEQUANTIZE", "DequantizeLinear"})
@@ -44,6 +60,8 @@ class Tensor:
     `shape` holds -1 where the file leaves a dimension open; `dynamic` says that it may change at run time (a batch
     dimension that is only declared open in TFLite's shape signature does not count). `minimum` and `maximum` are
     calibration ranges, mostly absent. `data` is a view of the constant's bytes in the file, None for an activation.
+    `buffer` is the number of those bytes in a file whose tensors may share them, -1 where each has its own. Scales and
+    zero points are as the file has them: edgeai.graph.scales says whether they can be computed with.
     """
 
     index: int
@@ -57,6 +75,7 @@ class Tensor:
     maximum: tuple[float, ...] = ()
     data: memoryview | None = field(default=None, repr=False)
     dynamic: bool = False
+    buffer: int = -1
 
     @property
     def is_constant(self) -> bool:
@@ -97,7 +116,9 @@ class Tensor:
 class Op:
     """One operator; `kind` is its name in the file's own vocabulary (`CONV_2D` or `Conv`).
 
-    `inputs` and `outputs` are tensor indices, -1 for an optional input that is absent. Pairs are (height, width).
+    `inputs` and `outputs` are tensor indices, -1 for an optional input that is absent. An operator with bodies of its
+    own (`If`, `WHILE`) has their constants, and what they read from outside, behind its inputs. Pairs are (height,
+    width).
     `padding` is `same`, `valid`, or `explicit` with the amounts in `pads` as ONNX lists them (all begins, all ends).
     `perm` are the axes of ONNX's Transpose; TFLite has them as an operand.
     """
@@ -212,6 +233,29 @@ class Graph:
         source = self.behind_quantizers(operand)
         return source if source.is_constant else None
 
+    def stored(self, tensors: Iterable[Tensor]) -> int:
+        """Bytes that constants take in the file: each once, and once what several of them share."""
+        sizes: dict[int, int] = {}
+        for tensor in tensors:
+            key = tensor.buffer if tensor.buffer >= 0 else -1 - tensor.index
+            sizes[key] = max(sizes.get(key, 0), tensor.nbytes)
+        return sum(sizes.values())
+
+    def recurrent_weights(self, op: Op) -> tuple[Tensor, ...]:
+        """The weights of a recurrent operator, constant or not; nothing for other operators."""
+        positions = RECURRENT.get((self.format, op.kind), ())
+        if self.format == "tflite" and op.kind == "LSTM" and len(op.inputs) == BASIC_LSTM_INPUTS:
+            positions = BASIC_LSTM_WEIGHTS
+        return tuple(tensor for p in positions if (tensor := self.operand(op, p)) is not None)
+
+    def _recurrent_macs(self, op: Op) -> int:
+        """Every step of the sequence, of every member of the batch, meets every weight."""
+        source = self.operand(op, 0)
+        if source is None or not source.shape:
+            return 0
+        steps = source.elements // max(source.shape[-1], 1)
+        return steps * sum(weights.elements for weights in self.recurrent_weights(op))
+
     def output_channels(self, op: Op) -> int:
         """Number of output channels of an operator with weights."""
         weights = self.weights(op)
@@ -227,14 +271,13 @@ class Graph:
         return shape[0]
 
     def macs(self, op: Op) -> int:
-        """Multiply-accumulate operations of a convolution or a matrix product, batch included; 0 for other operators.
-
-        Open dimensions count as 1.
+        """Multiply-accumulate operations of a convolution, a matrix product or a recurrent operator, batch and steps of
+        the sequence included; 0 for other operators. Open dimensions count as 1.
         """
         position = WEIGHT_OPERANDS.get(op.kind, (-1, -1))[0]
         weights, out = self.operand(op, position), self.tensors[op.outputs[0]] if op.outputs else None
         if weights is None or out is None or not weights.shape:
-            return 0
+            return self._recurrent_macs(op)
         shape = [max(d, 1) for d in weights.shape]
         if op.kind in ("TRANSPOSE_CONV", "ConvTranspose"):  # every input element meets every tap
             source = self.operand(op, 2 if op.kind == "TRANSPOSE_CONV" else 0)

@@ -12,6 +12,7 @@ from edgeai.errors import InputError
 from edgeai.footprint.estimate import Limits, estimate_graph
 from edgeai.footprint.memory import target_of
 from edgeai.footprint.rescale import rescale
+from edgeai.footprint.support import Placement, unplaced
 from edgeai.footprint.weights import constants
 from edgeai.graph import load_graph
 from edgeai.graph.types import Graph
@@ -27,9 +28,12 @@ SIMILAR_CORES = {"Cortex-M4": "Cortex-M33", "Cortex-M33": "Cortex-M33", "Cortex-
 def estimate_latency(graph: Graph, board: Board, version: str = "", external: int = 0) -> LatencyEstimate:
     """One inference; `external` bytes of activations live in external RAM.
 
-    Raises InputError where no figures were published for the board's processor.
+    Raises InputError where no figures were published for the board's processor, or where the network has operators that
+    nothing is known to run there: the time of the others is not that of the network.
     """
     target = "mcu" if board.family == "STM32MP1" else target_of(board)
+    if unknown := unplaced(graph, target_of(board), version):
+        raise InputError(f"what {_listed(unknown)} takes is not known", unknown[0][2].advice)
     unit = UNITS.get(target, SIMILAR_CORES.get(board.cpu.core, board.cpu.core))
     table = latency_table(unit, version)
     scale = table.clock_mhz / board.cpu.clock_mhz if table.clock_mhz and board.cpu.clock_mhz else 1.0
@@ -51,19 +55,24 @@ def estimate_latency(graph: Graph, board: Board, version: str = "", external: in
     )
 
 
+def _listed(unknown: tuple[tuple[str, int, Placement], ...]) -> str:
+    return ", ".join(f"{count} × {kind}" if count > 1 else kind for kind, count, _ in unknown)
+
+
 def weights_are_far(graph: Graph, board: Board) -> bool:
     """Whether the weights are more than the first flash pool holds: then they can only lie in an external one."""
     flash = board.pools_for("weights", "flash")
-    found = constants(graph)
-    return bool(flash) and found.weights + found.biases > flash[0].size
+    return bool(flash) and constants(graph).total > flash[0].size
 
 
 def _interval(
     graph: Graph, table: LatencyTable, times: Iterable[OpTime], board: Board, external: int, scale: float
 ) -> tuple[float, float, list[str]]:
     """Multiples of the prediction, and why they are wider than usual."""
-    del graph
     low, high, notes = table.low, table.high, list[str]()
+    if any(graph.recurrent_weights(op) for op in graph.ops):
+        low, high = low * 0.5, high * 2
+        notes.append("no recurrent network is among the fitted ones: the time of such layers is a rough guess")
     mmac = sum(entry.work.macs for entry in times) / 1e6
     if not table.min_mmac / EXTRAPOLATION <= mmac <= table.max_mmac * EXTRAPOLATION:
         low, high = low * 0.7, high * 1.4
@@ -105,10 +114,10 @@ def assess(
     beside this one, each with the name of its change.
     Raises InputError where the file is not sound or a change is not known.
     """
-    graph = load_graph(path)
+    graph = load_graph(path, computing=False)
     whole = _assess(graph, path, board, version, limits or Limits())
     variants = [(name, variant, path) for change in what_if for name, variant in _variants(graph, change)]
-    variants += [(name, load_graph(other), other) for name, other in others]
+    variants += [(name, load_graph(other, computing=False), other) for name, other in others]
     found = [_what_if(name, variant, origin, board, version, limits or Limits()) for name, variant, origin in variants]
     return dataclasses.replace(whole, what_if=tuple(found))
 

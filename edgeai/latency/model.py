@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from edgeai.footprint.support import run_inside
 from edgeai.graph.types import Graph
 from edgeai.latency.constants import LatencyTable, Rates
 from edgeai.latency.work import Work, works
@@ -37,6 +38,7 @@ def op_times(
 def counted_works(graph: Graph, target: str, version: str) -> tuple[Work, ...]:
     """The work of every operator; of one that runs inside another it is free."""
     fused = _fused(graph) if target != "mcu" else frozenset[int]()
+    fused |= run_inside(graph)
     found = works(graph, target, version)
     return tuple(dataclasses.replace(w, kind="none") if w.op.index in fused else w for w in found)
 

@@ -26,7 +26,7 @@ def recommend(path: Path, boards: tuple[Board, ...] | None = None) -> Recommenda
     """Every board with a verdict: `recommended` runs on an accelerator from on-chip memory at interactive speed,
     `supported` runs, `no` does not fit, has no runtime for it or is too slow for pictures.
     """
-    graph = load_graph(path)
+    graph = load_graph(path, computing=False)
     found = [_advice(path, graph, board) for board in (boards or all_boards())]
     return Recommendation(
         model=file_ref(path),
@@ -51,7 +51,7 @@ def _advice(path: Path, graph: Graph, board: Board) -> BoardAdvice:
 
 def _verdict(board: Board, result: Footprint, mmac: float, ms: float) -> tuple[Verdict, str]:  # noqa: PLR0911
     if not result.fits:
-        return "no", result.reasons[0]
+        return "no", result.reasons[0].partition("; ")[0]
     picture = mmac > HEAVY_MMAC
     if picture and board.accelerator is None and board.family not in ("STM32MP2",):
         if ms > INTERACTIVE_MS:

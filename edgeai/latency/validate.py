@@ -122,7 +122,7 @@ def at_table_clock(board: Board, golden: GoldenRow) -> Board:
 
 def network(golden: GoldenRow) -> Graph:
     """The network of a golden row, scaled where the file is a stand-in."""
-    graph = load_graph(golden.file)
+    graph = load_graph(golden.file, computing=False)
     graph = rescale(graph, golden.imgsz) if golden.imgsz else graph
     return with_granularity(graph, golden.granularity) if golden.granularity else graph
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgeai.footprint.mcu import kernel
+from edgeai.footprint.operators import ACTIVATION, BILINEAR, ELEMENT, MOVE
 from edgeai.footprint.support import Placement, placements
 from edgeai.footprint.weights import is_depthwise
 from edgeai.graph.types import Graph, Op, Tensor
@@ -15,16 +16,6 @@ IMAGE_CHANNELS = 4  # a convolution over at most so many channels uses a fractio
 WorkKind = Literal[
     "conv", "pointwise", "first", "depthwise", "dense", "activation", "element", "move", "bilinear", "none"
 ]  # fmt: skip
-
-ACTIVATION = frozenset({"LOGISTIC", "SOFTMAX", "TANH", "HARD_SWISH", "ELU", "GELU", "EXP"})
-ACTIVATION |= {"Sigmoid", "Softmax", "Tanh"}
-ELEMENT = frozenset(
-    {"ADD", "SUB", "MUL", "DIV", "QUANTIZE", "DEQUANTIZE", "MAX_POOL_2D", "AVERAGE_POOL_2D", "MEAN", "REDUCE_MAX"}
-) | {"Add", "Sub", "Mul", "Div", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean", "RELU", "RELU6", "Relu"}
-MOVE = frozenset(
-    {"CONCATENATION", "TRANSPOSE", "STRIDED_SLICE", "SLICE", "SPLIT", "SPLIT_V", "RESIZE_NEAREST_NEIGHBOR", "PAD"}
-) | {"GATHER", "PACK", "TILE", "Concat", "Transpose", "Slice", "Split", "Resize", "Pad", "Gather"}
-
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -53,7 +44,8 @@ def works(graph: Graph, target: str, version: str) -> tuple[Work, ...]:
 def _work(graph: Graph, op: Op, where: Placement) -> Work:
     macs = graph.macs(op)
     weights, bias = graph.weights(op), graph.bias(op)
-    stored = (weights.nbytes if weights is not None else 0) + (bias.nbytes if bias is not None else 0)
+    read = [tensor for tensor in (weights, bias, *graph.recurrent_weights(op)) if tensor is not None]
+    stored = graph.stored(read)
     elements = sum(graph.tensors[t].elements for t in op.outputs)
     kind = kind_of(graph, op, macs)
     return Work(op, kind, macs or elements, macs, stored, elements if macs else 0, where)
@@ -68,7 +60,7 @@ def kind_of(graph: Graph, op: Op, macs: int) -> WorkKind:
         return "activation"
     if op.kind in ELEMENT:
         return "element"
-    if op.kind == "RESIZE_BILINEAR":
+    if op.kind in BILINEAR or (op.kind in ("Resize", "Upsample") and op.attribute("interpolates")):
         return "bilinear"
     return "move" if op.kind in MOVE else "none"
 

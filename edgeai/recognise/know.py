@@ -67,20 +67,22 @@ class Known:
         return contract
 
 
-def know_file(path: Path, asked: Asked = NOTHING) -> Known:
+def know_file(path: Path, asked: Asked = NOTHING, computing: bool = True) -> Known:
     """What the TFLite or ONNX file `path` is. Raises InputError where it cannot be read at all."""
-    return open_file(path, asked)[1]
+    return open_file(path, asked, computing)[1]
 
 
-def open_file(path: Path, asked: Asked = NOTHING) -> tuple[Graph, Known]:
-    """The network in a file, and what it is. An ONNX file of any size is read at the size that is asked for, else at
-    the one that its metadata name."""
-    graph = load_graph(path, asked.imgsz)
+def open_file(path: Path, asked: Asked = NOTHING, computing: bool = True) -> tuple[Graph, Known]:
+    """The network in a file, and what it is; `computing` as for `load_graph`.
+
+    An ONNX file of any size is read at the size that is asked for, else at the one that its metadata name.
+    """
+    graph = load_graph(path, asked.imgsz, computing)
     if graph.format == "onnx" and not asked.imgsz and graph.inputs and graph.tensors[graph.inputs[0]].dynamic:
         words = _words(graph)[0]
         if words.imgsz is not None and words.imgsz[0] == words.imgsz[1]:
             asked = replace(asked, imgsz=words.imgsz[0])
-            graph = load_graph(path, asked.imgsz)
+            graph = load_graph(path, asked.imgsz, computing)
     return graph, know(graph, path.stem, asked)
 
 
@@ -325,7 +327,7 @@ def _refused(graph: Graph, stem: str, words: Words, head: str, refusal: Refusal 
         contract = _ranged(contract, found.value or "0:1", words, NOTHING)
         if image.quantized and not found.value:  # pictures over the whole range that it can hold
             low, high = real_range(image)
-            width = high - low
+            width = (high - low) or 1.0
             contract = replace(contract, mean=(-low / width,) * 3, std=(1 / width,) * 3)
     evidence = [FieldEvidence("head", HEADS[head][0] if head else "not known", refusal.message)]
     if words.source:

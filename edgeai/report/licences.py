@@ -124,7 +124,7 @@ def contract_of(path: Path) -> Contract | None:
     from edgeai.recognise.know import know_file
 
     try:
-        return know_file(path).contract
+        return know_file(path, computing=False).contract
     except EdgeAIError:
         return None
 

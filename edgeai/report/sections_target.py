@@ -67,7 +67,7 @@ def _map(page: Page, board: Board, capacity: Mapping[str, int]) -> list[Html]:
     if page.main.path is None:
         return []
     try:
-        graph = load_graph(page.main.path)
+        graph = load_graph(page.main.path, computing=False)
         ranges = live_ranges(graph)
         pools = board.pools_for("activations", "ram") + board.pools_for("activations", "external-ram")
         placed = plan(ranges, pools)

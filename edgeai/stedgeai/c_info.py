@@ -12,6 +12,7 @@ from edgeai.artifacts import CompiledNode, CompiledPool, Epoch, Epochs, LibraryS
 from edgeai.errors import InputError
 from edgeai.files import existing_file
 from edgeai.stedgeai.memory import joins, pool_kind
+from edgeai.stedgeai.report import model_hash
 from edgeai.stedgeai.text import STAND_IN
 
 SCHEMA = "2.0"
@@ -53,6 +54,7 @@ class CInfo:
     metrics: tuple[OutputMetric, ...]
     times: tuple[NodeTime, ...]
     gaps: tuple[str, ...]
+    model_hash: str = ""
 
     @property
     def describes_memory(self) -> bool:
@@ -91,9 +93,9 @@ class _CInfoReader:
         source = core.get("input_model") or {}
         files = source.get("model_files") or [{}]
         footprint = self.body.get("memory_footprint")
+        pools = self._pools(footprint or {})
         if footprint is None:
-            self.gaps.append("c_info holds no memory_footprint")
-        footprint = footprint or {}
+            footprint = self._from_pools(pools)
         graph = (self.body.get("graphs") or [{}])[0]
         nodes = tuple(_compiled_nodes(graph))
         return CInfo(
@@ -109,7 +111,7 @@ class _CInfoReader:
             activations=footprint.get("activations"),
             io=sum(footprint["io"]) if isinstance(footprint.get("io"), list) else None,
             runtime=_runtime(footprint),
-            pools=self._pools(footprint),
+            pools=pools,
             nodes=nodes,
             inputs=tuple(self._tensors(graph, "inputs")),
             outputs=tuple(self._tensors(graph, "outputs")),
@@ -118,7 +120,23 @@ class _CInfoReader:
             metrics=tuple(_metrics(self.body.get("validation") or {})),
             times=tuple(_times(self.body.get("aton_execution_time") or [])),
             gaps=tuple(self.gaps),
+            model_hash=model_hash(str(files[0].get("signature", ""))),
         )
+
+    def _from_pools(self, pools: tuple[CompiledPool, ...]) -> dict[str, Any]:
+        """The totals, where only the pools are there: the N6 compiler's own file in the workspace is like that. Inputs
+        and outputs are among its buffers.
+        """
+        used = {buffer.get("mpool_id") for buffer in self.body.get("buffers") or []}
+        if not pools or not used:
+            self.gaps.append("c_info holds no memory_footprint")
+            return {}
+        self.gaps.append("the compiler's own c_info: totals are what its pools add up to")
+        return {
+            "weights": sum(pool.weights for pool in pools),
+            "activations": sum(pool.activations for pool in pools),
+            "io": [0],
+        }
 
     def _pools(self, footprint: dict[str, Any]) -> tuple[CompiledPool, ...]:
         """Members only: pools that join them overlap them. Named where they do not add up to the printed total."""
@@ -194,7 +212,7 @@ def _union(ranges: Sequence[tuple[int, int]]) -> int:
 def _target(arguments: str, npu: bool) -> str:
     words = arguments.split()
     named = next((words[i + 1] for i, word in enumerate(words[:-1]) if word == "--target"), "")
-    return named + ("npu" if named == "stm32n6" and npu else "")
+    return named + ("npu" if named == "stm32n6" and (npu or "--st-neural-art" in words) else "")
 
 
 def _address(value: object) -> int | None:

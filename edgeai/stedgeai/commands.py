@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from edgeai.board import Board
+from edgeai.errors import InputError
 from edgeai.stedgeai.mpool import (
     OPTIONS,
     POOL_FILE,
@@ -20,13 +22,17 @@ from edgeai.stedgeai.mpool import (
 
 Action = Literal["generate", "analyze"]
 NETWORK = "network"
+BUILDS = {"STM32N6570-DK": "N6-DK", "NUCLEO-N657X0-Q": "N6-Nucleo"}  # of the validation firmware
 MPU = "stm32mp25"
 _TYPES = {".tflite": "tflite", ".onnx": "onnx"}
 
 
 @dataclass(frozen=True, slots=True)
 class CompileOptions:
-    """What the user may choose. `profile` is `NAME@FILE` of their own; `level` the accelerator's optimisation 0..3."""
+    """What the user may choose. `profile` is `NAME@FILE` of their own; `level` the accelerator's optimisation 0..3.
+
+    `for_application`: memory pools, epoch controller and input type as ST's camera applications for the N6 have them.
+    """
 
     action: Action = "generate"
     profile: str = ""
@@ -36,6 +42,7 @@ class CompileOptions:
     compression: str = ""
     input_type: str = ""
     output_type: str = ""
+    for_application: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +97,11 @@ def _profile(board: Board, work: Path, options: CompileOptions) -> tuple[str, li
     if options.profile:
         return options.profile, []
     compiler = OPTIONS.replace("--optimization 3", f"--optimization {options.level}")
+    if options.for_application:
+        compiler = compiler.replace("--Oauto-sched", "--Oalt-sched")
     if options.epoch_controller:  # an option of the compiler in every version, of the command line in 4.0 only
         compiler += " --enable-epoch-controller"
-    files = [(POOL_FILE, pool_file(board)), (PROFILE_FILE, profile_file(options=compiler))]
+    files = [(POOL_FILE, pool_file(board, options.for_application)), (PROFILE_FILE, profile_file(options=compiler))]
     return f"{PROFILE_NAME}@{work / PROFILE_FILE}", files
 
 
@@ -108,6 +117,24 @@ def _chosen(options: CompileOptions) -> list[str]:
         ("--output-data-type", options.output_type),
     )
     return [word for name, value in pairs if value for word in (name, value)]
+
+
+def checked(options: CompileOptions, board: Board) -> CompileOptions:
+    """The options with what `for_application` asks for. Raises InputError where options do not go together, or with the
+    board.
+    """
+    types = options.input_type or options.output_type
+    if types and is_mpu(board):
+        raise InputError(f"the compiler for {board.name} takes the types of the file", "leave --input-data-type out")
+    if not options.for_application:
+        return options
+    if not is_npu(board):
+        raise InputError(f"--for-application is for the STM32N6, not for {board.name}", "leave it out")
+    if options.profile:
+        raise InputError("--for-application and --profile both choose the memory pools", "leave one of them out")
+    if options.input_type not in ("", "uint8"):
+        raise InputError(f"ST's applications feed uint8, not {options.input_type}", "leave --input-data-type out")
+    return dataclasses.replace(options, epoch_controller=True, input_type="uint8")
 
 
 @dataclass(frozen=True, slots=True)

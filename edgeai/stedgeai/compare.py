@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from edgeai.artifacts import (
     ComparedQuantity,
     CompiledModel,
-    FileRef,
     Footprint,
     FootprintComparison,
     Quantity,
     from_json,
 )
+from edgeai.board import Board
 from edgeai.errors import EdgeAIError, InputError
 from edgeai.files import file_ref
 from edgeai.stedgeai.compile import RESULT
+from edgeai.stedgeai.ownership import own
 from edgeai.stedgeai.read import read_compiled
 
 
-def find_compiled(model: Path, board: str, runs: Path, given: Path | None = None) -> CompiledModel:
+def find_compiled(
+    model: Path, board: Board, runs: Path, given: Path | None = None, anyway: bool = False
+) -> CompiledModel:
     """The compile result of a model: at `given` (a run's folder, `compiled.json`, or outputs of the tool), else the
-    newest below `runs` with this content hash and board. Raises InputError where there is none."""
-    reference = file_ref(model)
+    newest below `runs` with this content hash and board. Raises InputError where there is none, or where the one given
+    is of another model or chip (taken nevertheless with `anyway`)."""
     if given is not None:
-        return _given(given, board, reference)
-    file = compiled_folder(model, board, runs) / RESULT
+        return _given(given, board, model, anyway)
+    file = compiled_folder(model, board.name, runs) / RESULT
     return from_json(CompiledModel, file.read_text(), str(file))
 
 
@@ -46,14 +50,20 @@ def compiled_folder(model: Path, board: str, runs: Path) -> Path:
     )
 
 
-def _given(path: Path, board: str, model: FileRef) -> CompiledModel:
+def _given(path: Path, board: Board, model: Path, anyway: bool) -> CompiledModel:
+    reference = file_ref(model)
     file = path / RESULT if path.is_dir() and (path / RESULT).exists() else path
     if file.name != RESULT:
-        return read_compiled([path], board, model)
+        return own(read_compiled([path], board.name, reference), model, board, anyway)
     made = from_json(CompiledModel, file.read_text(), str(file))
-    if made.model is not None and made.model.sha256 != model.sha256:
-        raise InputError(f"{file} is the compile result of another model: {made.model.name}", "compile this one")
-    return made
+    found = []
+    if made.model is not None and made.model.sha256 != reference.sha256:
+        found.append(f"{file} is the compile result of another model: {made.model.name}")
+    if made.board != board.name:
+        found.append(f"{file} is the compile result for {made.board}, not for {board.name}")
+    if found and not anyway:
+        raise InputError("; ".join(found), "compile this one for this board, or pass --anyway")
+    return dataclasses.replace(made, mismatches=(*made.mismatches, *found))
 
 
 def compare(estimate: Footprint, made: CompiledModel) -> FootprintComparison:
@@ -73,7 +83,7 @@ def compare(estimate: Footprint, made: CompiledModel) -> FootprintComparison:
             _row("in software", "epochs", support.software_epochs if support else None, made.epochs.software),
             _row("hybrid", "epochs", support.hybrid_epochs if support else None, made.epochs.hybrid),
         ]
-    notes = list(made.gaps)
+    notes = [*(f"taken with --anyway: {mismatch}" for mismatch in made.mismatches), *made.gaps]
     if made.model is None or made.model.sha256 != estimate.model.sha256:
         notes.append("the compile result does not say which file it is of")
     if memory is not None and made.pools and memory.version.split(".")[:2] != made.version.split(".")[:2]:

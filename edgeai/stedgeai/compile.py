@@ -18,7 +18,7 @@ from edgeai.artifacts import (
     Provenance,
     to_json,
 )
-from edgeai.board import KIB, Board
+from edgeai.board import Board
 from edgeai.errors import EdgeAIError, InputError, ToolError
 from edgeai.files import file_ref, sha256_bytes, write_text
 from edgeai.provenance import versions
@@ -26,6 +26,7 @@ from edgeai.stedgeai.commands import NETWORK, CompileOptions, Plan, compile_plan
 from edgeai.stedgeai.failures import find_failures, find_silent, find_warnings
 from edgeai.stedgeai.locate import Installation
 from edgeai.stedgeai.mpool import PROFILE_FILE, check_profile, pool_name
+from edgeai.stedgeai.ownership import over_board
 from edgeai.stedgeai.place import ascii_work, locked, run_folder, staged
 from edgeai.stedgeai.process import Outcome, ended, run
 from edgeai.stedgeai.read import read_compiled
@@ -83,8 +84,10 @@ def folder_of(
 
 def check_model(model: Path, board: Board, allow_requantize: bool) -> tuple[str, ...]:
     """What to know before compiling; refuses a per-channel file for a board whose compiler would requantise it."""
+    from edgeai.graph import load_graph
     from edgeai.graph.audit import audit
 
+    load_graph(model)  # refuses scales and zero points that are none
     report = audit(model)
     if not is_mpu(board):
         return ()
@@ -150,6 +153,7 @@ def _check_files(plan: Plan, board: Board, options: CompileOptions, log: Path, t
     wanted = [f"{NETWORK}_analyze_report.txt"]
     if options.action == "generate":
         wanted = [f"{NETWORK}{end}" for end in ("_c_info.json", ".c", ".h", "_generate_report.txt")]
+        wanted += [f"{NETWORK}_ecblobs.h"] if options.for_application else []  # the application compiles it
     lacking = [name for name in wanted if not any(path.stat().st_size for path in _written(plan, name))]
     if lacking:
         raise _unwritten(text, what, lacking[0], log)
@@ -244,12 +248,13 @@ def footprint(made: CompiledModel, board: Board) -> Footprint:
     pools = tuple(
         PoolUse(pool.name, pool.kind, _capacity(pool.capacity, pool.kind, board), pool.used) for pool in made.pools
     )
-    over = [pool for pool in pools if pool.capacity and pool.used > pool.capacity]
+    over = over_board(made, board)
+    taken = tuple(f"taken with --anyway: {mismatch}" for mismatch in made.mismatches)
     return Footprint(
         model=made.model, board=board.name, target=made.target, source=f"{made.toolchain} {made.version}",
         weights_bytes=made.weights_bytes, activations_bytes=made.activations_bytes, io_bytes=made.io_bytes or 0,
         peak_operator="", peak_tensors=(), pools=pools, fits=not over,
-        reasons=(*(f"{p.pool} is over by {(p.used - p.capacity) / KIB:.1f} KiB" for p in over), *made.gaps),
+        reasons=(*over, *taken, *made.gaps),
         provenance=made.provenance,
     )  # fmt: skip
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeai.artifacts import CompiledModel, TensorAudit
+from edgeai.artifacts import CompiledModel, Count, FileRef, PoolUse, TensorAudit, ValidationResult
 from edgeai.errors import InputError
-from edgeai.files import existing_file
-from edgeai.stedgeai.c_info import JSON_LIMIT
+from edgeai.files import existing_file, file_ref
+from edgeai.stedgeai.c_info import JSON_LIMIT, read_c_info
 from edgeai.stedgeai.failures import Failure, find_failures
 from edgeai.stedgeai.loader import LoaderLog, read_loader_log
 from edgeai.stedgeai.mpool import MemoryPool, Profile, read_pool_file, read_profiles
-from edgeai.stedgeai.read import Validated, read_compiled, read_validated
+from edgeai.stedgeai.read import Validated, read_compiled, read_texts, read_validated
 from edgeai.stedgeai.text import read_text, segments
 
 _REGION = re.compile(r"^\s*(\w+):\s+(\d+) (B|KB|MB)\s+([\d.]+) (B|KB|MB|GB)\s+([\d.]+)%")
@@ -72,6 +72,64 @@ Found = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class ToolFile:
+    """One file of the tool, read: what it does not hold is None or empty.
+
+    `regions` and `sections` are what a linker says of the validation firmware, `started` is whether the loader's
+    program runs, `ports` are those that the runner saw, `failures` what either of them tells of.
+    """
+
+    file: FileRef
+    compiled: CompiledModel | None = None
+    validation: ValidationResult | None = None
+    pools: tuple[MemoryPool, ...] = ()
+    profiles: tuple[Profile, ...] = ()
+    quantization: QuantizedTensors | None = None
+    cycles: CycleEstimate | None = None
+    regions: tuple[PoolUse, ...] = ()
+    sections: tuple[Count, ...] = ()
+    started: bool | None = None
+    ports: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+
+
+def read_tool_file(path: Path) -> ToolFile:
+    """Any file of the tool; of a log that compiles and validates both. Raises InputError where it is none."""
+    found = read_any(path)
+    return ToolFile(file_ref(path), **_parts(found, path))
+
+
+def _parts(found: Found, path: Path) -> dict[str, Any]:  # noqa: PLR0911 - one return for each kind of file
+    """The fields of a ToolFile that a reader's result fills."""
+    from edgeai.stedgeai.validate import result_of
+
+    match found:
+        case CompiledModel():
+            log = path.suffix.lower() != ".json" and read_texts(read_text(path)).validations
+            return {"compiled": found, "validation": result_of(read_validated([path]), "", None) if log else None}
+        case Validated():
+            return {"validation": result_of(found, "", None)}
+        case QuantizedTensors():
+            return {"quantization": found}
+        case CycleEstimate():
+            return {"cycles": found}
+        case BuildLog():
+            sizes = (("text", found.text), ("data", found.data), ("bss", found.bss))
+            parts = tuple(Count(name, count) for name, count in sizes if count is not None)
+            return {"regions": tuple(PoolUse(n, "", size, used) for n, used, size in found.regions), "sections": parts}
+        case LoaderLog():
+            return {"started": found.started, "failures": _messages(found.failures)}
+        case RunnerLog():
+            return {"ports": found.ports, "failures": _messages(found.failures)}
+    key = "pools" if isinstance(found[0], MemoryPool) else "profiles"
+    return {key: found}
+
+
+def _messages(failures: tuple[Failure, ...]) -> tuple[str, ...]:
+    return tuple(f"{failure.message}: {failure.hint}" if failure.hint else failure.message for failure in failures)
+
+
 def read_any(path: Path) -> Found:
     """Any file of the tool, by its content. Raises InputError where it is none, or the failure that it reports."""
     existing_file(path, "an output of ST Edge AI Core")
@@ -108,7 +166,8 @@ def _read_json(path: Path) -> Found:
 
 
 def _from_c_info(path: Path, body: dict[str, Any]) -> CompiledModel | Validated:
-    return read_compiled([path]) if body.get("memory_footprint") else read_validated([path])
+    del body
+    return read_compiled([path]) if read_c_info(path).describes_memory else read_validated([path])
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from edgeai.board import Board
 from edgeai.errors import DeviceError, ToolError
 from edgeai.files import write_text
-from edgeai.stedgeai.commands import NETWORK
+from edgeai.stedgeai.commands import BUILDS, NETWORK
 from edgeai.stedgeai.failures import Failure, find_failures
 from edgeai.stedgeai.locate import Installation
 from edgeai.stedgeai.process import ended, run
@@ -21,7 +21,6 @@ SUCCESS = "Start operation achieved successfully"
 FAILED = ("Loading memories failed", "Start operation did not achieve successfully")
 TIMEOUT_S = 600.0
 CONFIG = "config_n6l.json"
-_BUILDS = {"STM32N6570-DK": "N6-DK", "NUCLEO-N657X0-Q": "N6-Nucleo"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ def load_plan(tool: Installation, board: Board, compiled: Path, work: Path) -> L
     config = {
         "network.c": str(compiled / "output" / f"{NETWORK}.c"),
         "project_path": str(tool.root / "Projects" / "STM32N6570-DK" / "Applications" / "NPU_Validation"),
-        "project_build_conf": _BUILDS.get(board.name, "N6-DK"),
+        "project_build_conf": BUILDS.get(board.name, "N6-DK"),
         "skip_external_flash_programming": False,
         "skip_ram_data_programming": False,
     }

@@ -5,6 +5,7 @@ The file format and the figures for power are those of the pool files that ST sh
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from dataclasses import dataclass
@@ -35,6 +36,10 @@ _N6 = {
     "hyperRAM": ("xSPI1", 380.0, 340.0),
     "octoFlash": ("xSPI2", 110.0, 400.0),
 }
+# Where ST's getting-started applications for the N6 have their networks: address and KiB of the pool files they bring
+# (stm32n6-app2_*.mpool). The weights stand right behind the application, frame buffers lie in the hyperRAM from
+# 0x91000000 on.
+APPLICATION = {"octoFlash": (0x70380000, 62464), "hyperRAM": (0x90000000, 16384)}
 _N6_CACHE = {
     "nlines": 512, "linesize": 64, "associativity": 8, "bypass_enable": 1,
     "prop": {"rights": "ACC_WRITE", "throughput": "MID", "latency": "MID", "byteWidth": 8, "freqRatio": 2.5,
@@ -56,9 +61,12 @@ class MemoryPool:
     latency: str
 
 
-def pool_file(board: Board) -> str:
-    """The memory-pool file of an accelerator's compiler for a board, in the order of their addresses."""
-    pools = [_n6_pool(pool) for pool in sorted(board.pools, key=lambda pool: pool.address)]
+def pool_file(board: Board, application: bool = False) -> str:
+    """The memory-pool file of an accelerator's compiler for a board, in the order of their addresses; `application`
+    leaves to ST's applications what they use themselves.
+    """
+    known = [_for_application(pool) if application else pool for pool in board.pools]
+    pools = [_n6_pool(pool) for pool in sorted(known, key=lambda pool: pool.address)]
     limit = max((pool.size_kib for pool in board.pools if pool.kind == "ram"), default=0)
     parameter = {"paramname": "max_onchip_sram_size", "value": str(limit), "magnitude": "KBYTES"}
     memory = {"cacheinfo": [_N6_CACHE], "mem_file_prefix": "atonbuf", "mempools": pools}
@@ -88,6 +96,13 @@ def _n6_pool(pool: Pool) -> dict[str, Any]:
         "offset": {"value": f"0x{pool.address:08x}", "magnitude": "BYTES"},
         "size": {"value": str(pool.size_kib if usable else 0), "magnitude": "KBYTES"},
     }
+
+
+def _for_application(pool: Pool) -> Pool:
+    if pool.name not in APPLICATION:
+        return pool
+    address, size_kib = APPLICATION[pool.name]
+    return dataclasses.replace(pool, address=address, size_kib=size_kib)
 
 
 def pool_name(pool: Pool) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgeai.artifacts import LayerTiming, OutputMetric, TargetProfile
+from edgeai.stedgeai.report import Summary, read_target, source_model
 from edgeai.stedgeai.text import CoreVersion, Segment, integer, key_value
 
 _DURATION = re.compile(
@@ -30,10 +31,13 @@ class ValidateText:
     profile: TargetProfile | None
     metrics: tuple[OutputMetric, ...]
     gaps: tuple[str, ...]
+    model: str = ""
+    model_hash: str = ""
+    target: str = ""
 
 
-def read_validate(segment: Segment) -> ValidateText:
-    """What one `validate` printed, or one mode of it. Missing parts are named in `gaps`."""
+def read_validate(segment: Segment, summary: Summary | None = None) -> ValidateText:
+    """What one `validate` printed, or one mode of it, whose `summary` stands before. Missing parts are in `gaps`."""
     lines = segment.lines
     mode = next((m[1].lower() for line in lines if (m := _MODE.search(line))), "")
     profile = _profile(lines)
@@ -45,7 +49,12 @@ def read_validate(segment: Segment) -> ValidateText:
         gaps.append("no time per node")
     if not metrics:
         gaps.append("no comparison of the outputs")
-    return ValidateText(segment.version, mode, profile, metrics, tuple(gaps))
+    return ValidateText(
+        segment.version, mode, profile, metrics, tuple(gaps),
+        model=source_model(summary, segment.parameters),
+        model_hash=summary.model_hash if summary is not None else "",
+        target=read_target(lines, segment.parameters, summary),
+    )  # fmt: skip
 
 
 def _profile(lines: Sequence[str]) -> TargetProfile | None:
@@ -116,12 +125,12 @@ def metric_table(lines: Sequence[str]) -> tuple[OutputMetric, ...]:
     if start is None:
         return ()
     header: list[str] = []
-    out = []
+    out: list[OutputMetric] = []
     for line in lines[start + 1 :]:
         cells = re.split(r"\s{2,}", line.strip())
         if cells[0] == "Output":
             header = cells
-        elif header and not line.strip():
+        elif out and set(line.strip()) == {"-"}:
             break
         elif header and len(cells) > len(_METRICS):
             row = dict(zip(header, cells, strict=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +23,15 @@ from edgeai.artifacts import (
 )
 from edgeai.errors import InputError
 from edgeai.stedgeai.c_info import CInfo, read_c_info
+from edgeai.stedgeai.commands import BUILDS
 from edgeai.stedgeai.failures import Failure, find_failures, find_warnings
 from edgeai.stedgeai.memory import overlapping, reconcile
 from edgeai.stedgeai.profile import ValidateText, read_validate
-from edgeai.stedgeai.report import Report, read_report
+from edgeai.stedgeai.report import Report, model_name, read_report, read_summary, source_model
 from edgeai.stedgeai.text import STAND_IN, Segment, Size, read_text, segments
 
+_PROJECT_BOARD = re.compile(r"Generating project for board ([\w-]{3,40})")
+_BUILD_CONF = re.compile(r"Building project \(conf= ?([\w-]+)\)")
 KNOWN = ((2, 0), (2, 1), (2, 2), (3, 0), (4, 0))
 TEXT_NAMES = ("network_generate_report.txt", "network_analyze_report.txt")
 
@@ -41,21 +45,36 @@ class Texts:
     failures: tuple[Failure, ...]
     warnings: tuple[str, ...]
     stand_in: bool
+    board: str = ""
 
 
 def read_texts(text: str) -> Texts:
     """Every run of the tool in a text."""
     reports, validations = [], []
-    for segment in segments(text):
+    found = segments(text)
+    version = next((segment.version for segment in found if segment.version is not None), None)
+    for segment in found:
+        if segment.version is None:  # a log that begins in the middle; one log is of one installation
+            segment = dataclasses.replace(segment, version=version)  # noqa: PLW2901
         if segment.command == "validate":
-            validations += [read_validate(part) for part in _modes(segment)]
+            summary = read_summary(segment.lines)
+            validations += [read_validate(part, summary) for part in _modes(segment)]
         else:
             report = read_report(segment)
             if _says_something(report):
                 reports.append(report)
     return Texts(
-        tuple(reports), tuple(validations), find_failures(text), find_warnings(text), STAND_IN in text[:1 << 20]
-    )
+        tuple(reports), tuple(validations), find_failures(text), find_warnings(text), STAND_IN in text[:1 << 20],
+        _board(text),
+    )  # fmt: skip
+
+
+def _board(text: str) -> str:
+    """The board that Studio or the loader's build names; nothing where neither does."""
+    if found := _PROJECT_BOARD.search(text):
+        return found[1]
+    build = _BUILD_CONF.search(text)
+    return next((board for board, conf in BUILDS.items() if build and build[1].startswith(conf)), "")
 
 
 def _says_something(report: Report) -> bool:
@@ -82,6 +101,7 @@ def read_compiled(paths: Sequence[Path], board: str = "", model: FileRef | None 
     texts = [read_texts(read_text(file)) for file in files if file.suffix.lower() != ".json"]
     reports = [text.reports[-1] for text in texts if text.reports]
     c_info = next((info for info in c_infos if info.describes_memory), None)
+    _check_one_network(c_info, reports, paths)
     if not reports and c_info is None:
         failure = next((failure for text in texts for failure in text.failures), None)
         if failure is not None:
@@ -90,7 +110,25 @@ def read_compiled(paths: Sequence[Path], board: str = "", model: FileRef | None 
     stand_in = any(info.stand_in for info in c_infos) or any(text.stand_in for text in texts)
     warnings = tuple(dict.fromkeys(w for text in texts for w in text.warnings))
     toolchain: Toolchain = "stand-in" if stand_in else "ST Edge AI Core"
-    return merge(_combined(reports, paths), c_info, board, model, toolchain, warnings)
+    made = merge(_combined(reports, paths), c_info, board, model, toolchain, warnings)
+    return dataclasses.replace(made, source_board=next((text.board for text in texts if text.board), ""))
+
+
+def _check_one_network(c_info: CInfo | None, reports: Sequence[Report], paths: Sequence[Path]) -> None:
+    """Raises InputError where a c_info is of another network than the report beside it."""
+    for report in reports if c_info is not None else ():
+        assert c_info is not None
+        summary = report.summary
+        exact = report.sections or summary
+        told = (
+            (c_info.model_hash, summary.model_hash if summary is not None else ""),
+            (model_name(c_info.model_file), source_model(summary, report.parameters)),
+            (c_info.weights, exact.weights if exact is not None else None),
+        )
+        known = next(((one, other) for one, other in told if one and other), None)
+        if known is not None and known[0] != known[1]:
+            raise InputError(f"{paths[0]}: the report and the c_info are of different networks",
+                             "pass the files of one run")  # fmt: skip
 
 
 def _combined(reports: Sequence[Report], paths: Sequence[Path]) -> Report | None:
@@ -123,7 +161,9 @@ def _expand(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     names = (p for name in TEXT_NAMES for p in path.rglob(name))
-    found = [*sorted(path.rglob("*_c_info.json")), *sorted(names)]
+    # the compiler's own c_info, in the workspace, says less than the one that is made from it
+    infos = sorted(path.rglob("*_c_info.json")) or sorted(path.rglob("c_info.json"))
+    found = [*infos, *sorted(names)]
     if not found:
         raise InputError(f"{path} holds no network_c_info.json and no report", "pass the tool's output folder")
     return found
@@ -171,8 +211,16 @@ def merge(
         warnings=warnings,
         gaps=(*(c_info.gaps if c_info else ()), *weights_gap, *activations_gap, *io_gap, *pool_gaps),
         provenance=Provenance("compile", (model,) if model else (), (), (Fact(toolchain, version or "unknown"),)),
+        source_model=_source(report, c_info),
+        source_hash=(summary.model_hash if summary else "") or (c_info.model_hash if c_info else ""),
     )
     return _with_gaps(made, report)
+
+
+def _source(report: Report | None, c_info: CInfo | None) -> str:
+    """The name of the file that the tool was given, as far as it says."""
+    told = source_model(report.summary, report.parameters) if report is not None else ""
+    return told or (model_name(c_info.model_file) if c_info is not None else "")
 
 
 def _first(values: Sequence[int | None]) -> int | None:
@@ -267,11 +315,15 @@ class Validated:
     failures: tuple[Failure, ...]
     warnings: tuple[str, ...]
     gaps: tuple[str, ...]
+    source_model: str = ""
+    source_hash: str = ""
+    target: str = ""
+    board: str = ""
 
 
 def read_validated(paths: Sequence[Path]) -> Validated:
     """The last validation in the given reports, logs or output folder. Raises InputError where there is none."""
-    files = [f for path in paths for f in (sorted(path.rglob("*validate_report.txt")) if path.is_dir() else [path])]
+    files = [file for path in paths for file in (_validations(path) if path.is_dir() else [path])]
     texts = [read_texts(read_text(file)) for file in files if file.suffix.lower() != ".json"]
     infos = [read_c_info(file) for file in files if file.suffix.lower() == ".json"]
     runs = [run for text in texts for run in text.validations]
@@ -286,12 +338,21 @@ def read_validated(paths: Sequence[Path]) -> Validated:
             failures=tuple(f for text in texts for f in text.failures),
             warnings=tuple(dict.fromkeys(w for text in texts for w in text.warnings)),
             gaps=run.gaps,
+            source_model=model_name(run.model),
+            source_hash=run.model_hash,
+            target=run.target,
+            board=next((text.board for text in texts if text.board), ""),
         )
     info = next((info for info in infos if info.metrics or info.times), None)
     if info is None:
         failure = next((f for text in texts for f in text.failures), None)
         raise failure.error(str(paths[0])) if failure else InputError(f"{paths[0]} holds no result of validate")
     return _validated_from(info)
+
+
+def _validations(folder: Path) -> list[Path]:
+    """The report of a validation in a folder, else the c_info that holds its times."""
+    return sorted(folder.rglob("*validate_report.txt")) or sorted(folder.rglob("*_c_info*.json"))
 
 
 def _validated_from(info: CInfo) -> Validated:
@@ -307,4 +368,5 @@ def _validated_from(info: CInfo) -> Validated:
         version=info.version.split("-")[0], mode="target", profile=profile if info.times else None,
         metrics=info.metrics, stand_in=info.stand_in, failures=(), warnings=(),
         gaps=("no spread of the duration", "no number of samples", *info.gaps),
+        source_model=model_name(info.model_file), source_hash=info.model_hash, target=info.target,
     )  # fmt: skip

@@ -10,6 +10,9 @@ from edgeai.artifacts import CompiledNode, Epochs, TensorAudit
 from edgeai.stedgeai.memory import PoolTable, Sections, epochs, pool_table, sections
 from edgeai.stedgeai.text import CoreVersion, Segment, integer, key_value
 
+# the model among the parameters of a report; its path may hold blanks
+_MODEL_OPTION = re.compile(r"(?:--model|-m)\s+(.+?\.(?:tflite|onnx|h5|hdf5|keras))(?=\s|$)", re.IGNORECASE)
+_MD5 = re.compile(r"(?:0x)?([0-9a-fA-F]{32})")
 _BYTES = re.compile(r"([\d,]+)\s+B\b")
 _RAM = re.compile(r"=\s*([\d,]+)\s*\+\s*([\d,]+)\s*\+\s*([\d,]+)")
 _TENSOR = re.compile(r"'([^']*)'\s*(?:,|:)?\s*([a-z]+\d*)[(\[]([\dx,]*)[)\]]")
@@ -25,7 +28,7 @@ _DTYPES = {"f32": "float32", "i8": "int8", "u8": "uint8", "s8": "int8"}
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`Exec/report summary`: what is printed as key and value."""
+    """`Exec/report summary`: what is printed as key and value. `model_hash` is the MD5 of the file, in hexadecimal."""
 
     model: str
     kind: str
@@ -37,6 +40,8 @@ class Summary:
     macs: int | None
     inputs: tuple[TensorAudit, ...]
     outputs: tuple[TensorAudit, ...]
+    model_hash: str = ""
+    compression: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +85,13 @@ def read_report(segment: Segment) -> Report:
         epochs=epochs(lines),
         sections=sections(lines),
         files=generated_files(lines),
-        target=_target(lines, segment.parameters, summary),
+        target=read_target(lines, segment.parameters, summary),
         elapsed_s=segment.elapsed_s,
     )
 
 
-def _target(lines: Sequence[str], parameters: str, summary: Summary | None) -> str:
+def read_target(lines: Sequence[str], parameters: str, summary: Summary | None) -> str:
+    """The target as the tool prints it: with `npu` behind it where the accelerator's compiler ran."""
     if summary is not None and summary.target:
         return summary.target
     for line in lines:
@@ -100,6 +106,8 @@ def _target(lines: Sequence[str], parameters: str, summary: Summary | None) -> s
 def read_summary(lines: Sequence[str]) -> Summary | None:
     """The block of keys and values below `Exec/report summary`."""
     start = next((i for i, line in enumerate(lines) if "Exec/report summary" in line), None)
+    if start is None:  # a log that begins in the middle
+        start = next((i - 1 for i, line in enumerate(lines) if (key_value(line) or ("",))[0] == "model file"), None)
     if start is None:
         return None
     pairs: dict[str, str] = {}
@@ -120,7 +128,27 @@ def read_summary(lines: Sequence[str]) -> Summary | None:
         macs=_number(pairs.get("macc", "")),
         inputs=_tensors(pairs, "input "),
         outputs=_tensors(pairs, "output "),
+        model_hash=model_hash(pairs.get("model_hash", "")),
+        compression=pairs.get("compression", ""),
     )
+
+
+def model_hash(text: str) -> str:
+    """The 32 digits of `0x0300…`; nothing for what is no MD5."""
+    found = _MD5.fullmatch(text.strip())
+    return found[1].lower() if found else ""
+
+
+def source_model(summary: Summary | None, parameters: str) -> str:
+    """The name of the file that the tool was given: of the summary, else of its parameters."""
+    named = _MODEL_OPTION.search(parameters)
+    path = (summary.model if summary is not None else "") or (named[1] if named else "")
+    return model_name(path)
+
+
+def model_name(path: str) -> str:
+    """The file's name of a path as any system writes it."""
+    return re.split(r"[\\/]", path.strip())[-1]
 
 
 def _bytes(text: str) -> int | None:
@@ -161,14 +189,18 @@ def layer_table(lines: Sequence[str]) -> tuple[CompiledNode, ...]:
     spans = [(m.start(), m.end()) for m in re.finditer(r"-+", lines[head - 1])]
     titles = [lines[head][a:b].strip() for a, b in spans]
     nodes: list[CompiledNode] = []
-    index = 0
+    index, ruled = 0, True
     for line in lines[head + 1 :]:
         if _RULE.match(line):
+            ruled = True
             continue
-        if not line.strip() or _MODEL_LINE.match(line):
-            break
+        if not line.strip():  # Studio puts blank lines anywhere
+            continue
         cells = {title: line[a:b].strip() for title, (a, b) in zip(titles, spans, strict=True)}
         number, layer = cells.get("m_id", ""), cells.get(next((t for t in titles if t.startswith("layer")), ""), "")
+        if _MODEL_LINE.match(line) or (ruled and not number.isdigit()):
+            break
+        ruled = False
         index = int(number) if number.isdigit() else index
         if layer:
             nodes.append(_node(index, layer, cells))

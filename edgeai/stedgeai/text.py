@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,13 @@ _COMMAND = re.compile(r"stedgeai(?:\.exe)?[\"']?\s+(analyze|generate|validate)\b
 _SUMMARY = re.compile(r"Exec/report summary \((\w+)\)", re.IGNORECASE)
 _ELAPSED = re.compile(r"elapsed time \((\w+)\):\s*([\d.]+)\s*s", re.IGNORECASE)
 _PARAMETERS = re.compile(r"^\s*Parameters\s*:\s*(.+)$")
+_BEGINNINGS = ("ST Edge AI Core v", "elapsed time (", "Creating txt report file ")
+# a log's line up to what the tool itself begins a line with; the executable's own path is no prefix
+_LEARNT = re.compile(r"([^\\/>\n]{1,120}?)(?:ST Edge AI Core v\d|elapsed time \(\w+\):|Creating txt report file )")
+_STAMP = re.compile(
+    r"\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?(?: \[?[A-Z]+\]?)?"
+    r"(?: [\w.$]+:\d+)?(?: [-|:])? "
+)
 _UNITS = {"B": 1, "BYTES": 1, "KB": 1 << 10, "KIB": 1 << 10, "KBYTES": 1 << 10, "MB": 1 << 20, "MIB": 1 << 20,
           "MBYTES": 1 << 20, "GB": 1 << 30, "GIB": 1 << 30}  # fmt: skip
 
@@ -75,9 +83,13 @@ def read_text(path: Path) -> str:
 
 
 def clean(text: str) -> list[str]:
-    """Lines without colours, progress bars and what a carriage return wiped out."""
+    """Lines without colours, progress bars, what a carriage return wiped out and what a logger put before each."""
     out: list[str] = []
-    for line in _ANSI.sub("", text).replace("\r\n", "\n").split("\n"):
+    lines = _ANSI.sub("", text).replace("\r\n", "\n").split("\n")
+    prefix = _prefix(lines)
+    for line in lines:
+        if line and (found := prefix.match(line, 0, LINE_LIMIT)):
+            line = line[found.end() :]  # noqa: PLW2901 - the line of the tool is what is behind it
         if "%|" not in line and "\r" not in line:
             out.append(line[:LINE_LIMIT].rstrip())
             continue
@@ -86,6 +98,21 @@ def clean(text: str) -> list[str]:
             parts = [part for part in parts if part]
         out += parts
     return out
+
+
+def _prefix(lines: Sequence[str]) -> re.Pattern[str]:
+    """What a logger puts before the lines of the tool: learnt from lines that begin with known words in the tool's own
+    output; else a date and a time, a level and a place in the program.
+    """
+    for line in lines:
+        if not any(word in line for word in _BEGINNINGS):
+            continue
+        found = _LEARNT.match(line[:LINE_LIMIT])
+        if found and found[1].strip() and any(c.isdigit() for c in found[1]):
+            parts = re.findall(r"[^\W_]+|[\W_]+", found[1])
+            words = ("\\d+" if part.isdigit() else "\\w+" if part.isalnum() else re.escape(part) for part in parts)
+            return re.compile(f"(?:{''.join(words)}|{_STAMP.pattern})")
+    return _STAMP
 
 
 def find_version(text: str) -> CoreVersion | None:

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeai.artifacts import CompiledModel as Compiled
-from edgeai.artifacts import Departure, Fact, OutputAgreement, Provenance, ValidationResult, from_json, to_json
+from edgeai.artifacts import (
+    Departure,
+    Fact,
+    OutputAgreement,
+    Provenance,
+    Toolchain,
+    ValidationResult,
+    from_json,
+    to_json,
+)
 from edgeai.board import Board
 from edgeai.errors import EdgeAIError, InputError, ToolError
 from edgeai.files import existing_file, file_ref, sha256_bytes, write_text, write_with
@@ -21,6 +30,7 @@ from edgeai.stedgeai.compile import RESULT, check_outcome
 from edgeai.stedgeai.host import check_inputs, host_outputs, host_tensors
 from edgeai.stedgeai.loader import load, load_plan
 from edgeai.stedgeai.locate import Installation
+from edgeai.stedgeai.ownership import own_validation
 from edgeai.stedgeai.place import ascii_work, locked, readable, run_folder, staged
 from edgeai.stedgeai.process import run
 from edgeai.stedgeai.read import Validated, read_validated
@@ -177,16 +187,25 @@ def _result(
     )  # fmt: skip
 
 
-def imported(paths: list[Path], board: str, model: Path | None) -> ValidationResult:
-    """The result of a validation that ran elsewhere, from its report, log or output folder."""
+def imported(paths: list[Path], board: Board, model: Path | None, anyway: bool = False) -> ValidationResult:
+    """The result of a validation that ran elsewhere, from its report, log or output folder.
+
+    Raises InputError where it is of another model or chip, unless `anyway`.
+    """
     found = read_validated(paths)
-    reference = file_ref(model) if model is not None else None
-    toolchain = "stand-in" if found.stand_in else "ST Edge AI Core"
     if found.profile is None and found.failures:
         raise found.failures[0].error(str(paths[0]))
+    return own_validation(result_of(found, board.name, model), model, board, anyway)
+
+
+def result_of(found: Validated, board: str, model: Path | None) -> ValidationResult:
+    """What a report of a validation says, in the form of our own results."""
+    reference = file_ref(model) if model is not None else None
+    toolchain: Toolchain = "stand-in" if found.stand_in else "ST Edge AI Core"
     return ValidationResult(
-        model=reference, board=board, target="", mode=found.mode, toolchain="stand-in" if found.stand_in else
-        "ST Edge AI Core", version=found.version, inputs_sha256="", profile=found.profile, metrics=found.metrics,
+        model=reference, board=board, target=found.target, mode=found.mode, toolchain=toolchain,
+        version=found.version, inputs_sha256="", profile=found.profile, metrics=found.metrics,
         agreement=(), departure=None, warnings=found.warnings, gaps=(*found.gaps, "inputs are not known"),
         provenance=Provenance("validate", (reference,) if reference else (), (), (Fact(toolchain, found.version),)),
+        source_model=found.source_model, source_hash=found.source_hash, source_board=found.board,
     )  # fmt: skip

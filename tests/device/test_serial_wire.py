@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import tty
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeai.device.faults import Garbled, Overdue
+from edgeai.device import transport
+from edgeai.device.faults import Garbled, LineLost, Overdue
 from edgeai.device.messages import (
     Ack,
     Data,
@@ -235,6 +237,47 @@ def test_addresses(text: str, expected: Address) -> None:
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(InputError):
         parse_address(text)
+
+
+@pytest.mark.parametrize("selectable", [True, False], ids=["by descriptor", "as on Windows"])
+def test_a_socket_is_read_in_blocks(monkeypatch: pytest.MonkeyPatch, selectable: bool) -> None:
+    if not selectable:
+        monkeypatch.setattr(transport, "_descriptor", lambda port: None)
+    data = bytes(range(256)) * 256
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        line = open_transport(Address(f"socket://127.0.0.1:{server.getsockname()[1]}"))
+        far, _ = server.accept()
+        with line, far:
+            counted = counting(monkeypatch, line)
+            far.sendall(data)
+            assert line.read(len(data), Deadline(5), "a block") == data
+            assert len(counted) < 100
+            line.write(b"answer", Deadline(1), "an answer")
+            assert far.recv(6) == b"answer"
+            assert line.read_some(Deadline(0.05)) == b""
+            far.close()
+            with pytest.raises(LineLost):
+                line.read(1, Deadline(1), "more")
+
+
+def counting(monkeypatch: pytest.MonkeyPatch, line: transport.Transport) -> list[int]:
+    """The sizes of the reads that follow."""
+    sizes: list[int] = []
+    receive = line._receive
+
+    def counted(seconds: float) -> bytes:
+        chunk = receive(seconds)
+        sizes.append(len(chunk))
+        return chunk
+
+    monkeypatch.setattr(line, "_receive", counted)
+    return sizes
+
+
+@pytest.mark.parametrize("url", ["socket://", "socket://localhost", "socket://localhost:x", "socket://localhost:99999"])
+def test_sockets_that_are_none(url: str) -> None:
+    with pytest.raises(DeviceError, match="does not open"):
+        open_transport(Address(url))
 
 
 def test_ports_that_do_not_open() -> None:

@@ -94,7 +94,6 @@ def test_silu_between_pairs_is_fused() -> None:
     ("scales", "axis", "message"),
     [
         ([0.1, 0.2, 0.3], 0, "3 scales"),
-        ([0.1, float("nan"), 1, 1], 0, "impossible scale"),
         ([1, 1, 1, 1], 9, "4 scales"),
     ],
 )

@@ -18,6 +18,7 @@ from edgeai.footprint.estimate import estimate
 from edgeai.graph import load_graph
 from edgeai.stedgeai.compile import check_nbg, footprint
 from edgeai.stedgeai.locate import Installation
+from edgeai.stedgeai.mpool import read_pool_file
 from edgeai.stedgeai.read import read_compiled
 
 Capsys = pytest.CaptureFixture[str]
@@ -275,3 +276,65 @@ def test_results_made_elsewhere_are_read(capsys: Capsys, kit: Path) -> None:
     assert outcome.code == 0 and "ST Edge AI Core 3.0.0" in outcome.out and "stand-in" not in outcome.out
     assert max(map(len, outcome.out.splitlines())) <= 100
     refused(edgeai(capsys, "compile", "--board", "stm32n6"), 2, "no model given")
+
+
+# --- for ST's applications --------------------------------------------------------------------------
+
+
+def planned(capsys: Capsys, *words: object) -> tuple[list[str], dict[str, str]]:
+    """The command of a dry run, and the files it needs by name."""
+    outcome = edgeai(capsys, "compile", *words, "--dry-run", "--json")
+    assert outcome.code == 0, outcome.err
+    body = json.loads(outcome.out)
+    return body["commands"][0], {Path(file["name"]).name: file["value"] for file in body["files"]}
+
+
+@pytest.mark.parametrize("board", ["stm32n6", "nucleo-n657x0-q"])
+def test_for_st_s_applications(capsys: Capsys, kit: Path, tmp_path: Path, model: Path, board: str) -> None:
+    """Every pool lies in that of the pool file that ST's application brings; input and controller are its own."""
+    command, files = planned(capsys, model, "--board", board, "--for-application")
+    assert command[command.index("--input-data-type") + 1] == "uint8"
+    assert "--enable-epoch-controller" in files["neural_art.json"] and "--Oalt-sched" in files["neural_art.json"]
+    (tmp_path / "ours.mpool").write_text(files["board.mpool"])
+    folder = kit / "stedgeai/STMicroelectronics__STM32N6-GettingStarted-ObjectDetection/Model/my_mpools"
+    name = load_board(board).name
+    theirs = {pool.name: pool for pool in read_pool_file(folder / f"stm32n6-app2_{name}.mpool")}
+    ours = {pool.name: pool for pool in read_pool_file(tmp_path / "ours.mpool") if pool.size}
+    for pool in ours.values():
+        assert (pool.address, pool.size, pool.rights) == (
+            theirs[pool.name].address, theirs[pool.name].size, theirs[pool.name].rights,
+        )  # fmt: skip
+    assert ours["octoFlash"].address == 0x70380000
+    assert "hyperRAM" not in ours or ours["hyperRAM"].address + ours["hyperRAM"].size <= 0x91000000
+
+
+def test_data_types(capsys: Capsys, model: Path) -> None:
+    words = (model, "--board", "stm32h7", "--input-data-type", "uint8", "--output-data-type", "float32")
+    command, _ = planned(capsys, *words)
+    assert command[command.index("--input-data-type") + 1] == "uint8"
+    assert command[command.index("--output-data-type") + 1] == "float32"
+    command, files = planned(capsys, model, "--board", "stm32n6")
+    assert "--input-data-type" not in command and "0x71000000" in files["board.mpool"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--board", "stm32h7", "--for-application"), "--for-application is for the STM32N6"),
+        (("--board", "stm32n6", "--for-application", "--input-data-type", "int8"), "feed uint8, not int8"),
+        (("--board", "stm32mp2", "--input-data-type", "uint8"), "takes the types of the file"),
+    ],
+)
+def test_what_does_not_go_together(capsys: Capsys, model: Path, words: tuple[str, ...], said: str) -> None:
+    outcome = edgeai(capsys, "compile", model, *words, "--dry-run")
+    assert outcome.code == 2 and said in outcome.err
+
+
+def test_the_blobs_that_the_application_compiles(capsys: Capsys, core: Installation, model: Path) -> None:
+    words = ("compile", model, "--board", "stm32n6", "--for-application", "--stedgeai", core.executable, "--json")
+    outcome = edgeai(capsys, *words)
+    assert outcome.code == 0, outcome.err
+    made = from_json(CompiledModel, outcome.out)
+    assert "network_ecblobs.h" in {file.name for file in made.files}
+    flash = next(pool for pool in made.pools if pool.kind == "flash" and pool.used)
+    assert flash.address == 0x70380000

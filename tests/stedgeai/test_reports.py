@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from edgeai.artifacts import CompiledModel
+from edgeai.artifacts import CompiledModel, from_json, to_json
+from edgeai.cli.read import render
 from edgeai.errors import BudgetError, DeviceError, EdgeAIError, ToolError
-from edgeai.stedgeai.extras import read_any, read_build_log, read_cycles, read_quantization
+from edgeai.stedgeai.extras import ToolFile, read_any, read_build_log, read_cycles, read_quantization, read_tool_file
 from edgeai.stedgeai.loader import read_loader_log
 from edgeai.stedgeai.read import Validated, read_compiled, read_texts, read_validated
 from edgeai.stedgeai.text import read_text
@@ -72,6 +74,43 @@ REPORTS = {
         ("2.2.0", "", "stm32f4", 13951264, 4917696, 0, 313298016, None, None),
     f"{F4}/network_c_info.json":
         ("2.2.0", "", "stm32f4", 13951264, 4917696, 0, 313298016, None, None),
+}  # fmt: skip
+
+# the second set: the same, with pools in use; clocks and nodes as below
+SECOND = {
+    "cubemx_mobilenet_v2_224.txt": (  # a prefix before every line
+        ("2.2.0", "1.1.1-14", "stm32n6npu", 4137361, 2107392, 0, None, (121005, 29), (58, 3, 0, 55)),
+        {"cpuRAM2": 1048576, "npuRAM3": 155648, "npuRAM4": 451584, "npuRAM5": 451584, "octoFlash": 4137361},
+        (10, (20.694, 20.689, 20.708, 0.005), (1074755, 14533442, 946560), None, (), "800/400", 58,
+         (0.14191407, None, 0.997552)),
+    ),
+    "studio_conv2d_1x1.txt": (  # blank lines inside tables
+        ("4.0.0", "1.1.3-262", "stm32n6npu", 225, 143360, 0, 458752, None, (2, 0, 0, 2)),
+        {"npuRAM5": 143360, "octoFlash": 225},
+        (10, (0.373, 0.345, 0.593, 0.073), (19086, 199082, 5393), 0.0, (89.1, 0.0, 10.9), "600/400", 2,
+         (9.3899e-05, 60.055332, 1.0)),
+    ),
+    "studio_depthwise_3x3.txt": (
+        ("4.0.0", "1.1.3-262", "stm32n6npu", 65, 12291, 0, 116736, None, (1, 0, 0, 1)),
+        {"npuRAM5": 12291, "octoFlash": 65},
+        (10, (0.053, 0.027, 0.265, 0.071), (14633, 11593, 5288), 0.0, (36.8, 0.0, 63.2), "600/400", 1,
+         (0.000195994, 59.15627, 0.999999)),
+    ),
+    "core40_conv2d_16f_3x3": (
+        ("2.2.0", "1.1.1-14", "stm32n6npu", 497, 12304, 0, 1900560, (14810, 29), (2, 0, 0, 2)),
+        {"npuRAM5": 12304, "octoFlash": 497},
+        (10, (0.079, 0.078, 0.088, 0.003), (7053, 53804, 2599), None, (), "800/400", 1, (0.000117739, None, 1.0)),
+    ),
+    "core40_depthwise_3x3": (
+        ("2.2.0", "1.1.1-14", "stm32n6npu", 65, 24576, 0, 135171, (15164, 29), (3, 0, 0, 3)),
+        {"npuRAM5": 24576, "octoFlash": 65},
+        (10, (0.042, 0.041, 0.051, 0.003), (7610, 23053, 3321), None, (), "800/400", 2, (0.000138588, None, 1.0)),
+    ),
+    "compiler_workspace/c_info.json": (  # the same network as AlexGraefe's, without its totals
+        ("3.0.0", "1.1.3-8", "stm32n6npu", 212609, 245760, 0, None, None, (56, 1, 0, 55)),
+        {"npuRAM5": 245760, "octoFlash": 212609},
+        None,
+    ),
 }  # fmt: skip
 
 # file: samples, ms (mean, min, max, std), cycles, initialize, shares, clocks, nodes; rmse, snr, cos
@@ -178,6 +217,78 @@ def test_validations_are_those_printed(samples: Path, name: str) -> None:
     assert added == pytest.approx(cycles, abs=3)
     (metric,) = found.metrics
     assert (metric.rmse, metric.snr_db, metric.cos, metric.acc) == (rmse, snr, cos, None)
+
+
+@pytest.mark.parametrize("name", SECOND)
+def test_the_second_set_is_read_whole(kit: Path, name: str) -> None:
+    (version, compiler, target, *sizes, macs, runtime, epochs), pools, validation = SECOND[name]
+    file = kit / "stedgeai2" / name
+    if file.is_dir():  # its c_info is the validation's: the compile is in the report
+        file = file / "network_generate_report.txt"
+    found = read_compiled([file])
+    assert (found.version, found.compiler, found.target) == (version, compiler, target)
+    assert [found.weights_bytes, found.activations_bytes, found.io_bytes] == sizes
+    assert found.macs == macs and (found.runtime and (found.runtime.flash, found.runtime.ram)) == runtime
+    assert found.epochs is not None
+    assert (found.epochs.total, found.epochs.software, found.epochs.hybrid, found.epochs.hardware) == epochs
+    assert len(found.epochs.rows) == epochs[0]
+    assert {pool.name: pool.used for pool in found.pools if pool.used} == pools
+    assert found.source_model and len(found.source_hash) in (0, 32)
+    if validation is None:
+        return
+    count, ms, cycles, initialize, shares, clocks, nodes, (rmse, snr, cos) = validation
+    run = read_validated([kit / "stedgeai2" / name])
+    profile = run.profile
+    assert profile is not None and run.mode == "target"
+    assert (run.source_model, run.source_hash, run.target) == (found.source_model, found.source_hash, target)
+    assert (profile.samples, (profile.ms, profile.ms_min, profile.ms_max, profile.ms_std)) == (count, ms)
+    assert (profile.cycles, profile.initialize_ms, profile.shares) == (cycles, initialize, shares)
+    assert clocks in profile.device and len(profile.layers) == nodes
+    assert sum(layer.ms for layer in profile.layers) == pytest.approx(profile.ms, abs=0.002)
+    (metric,) = run.metrics
+    assert (metric.rmse, metric.snr_db, metric.cos, metric.acc) == (rmse, snr, cos, None)
+
+
+PREFIXES = [
+    lambda i: f"2026-06-16 21:38:{i % 60:02d},{i % 1000:03d} [INFO] CmdLine:{i % 90} - ",
+    lambda i: f"2026-06-16T21:38:{i % 60:02d}.{i % 9999999:07d}Z ",
+    lambda i: f"[2026-06-16 21:38:{i % 60:02d}] ",
+    lambda i: f"Jun 16 21:38:{i % 60:02d} build-7 stedgeai[{4000 + i % 7}]: ",
+    lambda i: f"{i:06d} | ",
+]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("name", [f"{H7}/X-CUBE-AI/App/network_generate_report.txt", f"{LARGE}/mobilenet_v2_224.txt"])
+def test_a_prefix_and_blank_lines_change_nothing(
+    samples: Path, tmp_path: Path, name: str, prefix: Callable[[int], str]
+) -> None:
+    lines = read_text(samples / name).splitlines()
+    whole = read_texts("\n".join(lines))
+    prefixed = [f"{prefix(i)}{line}" for i, line in enumerate(lines)]
+    dice = random.Random(5)
+    spaced = [line for entry in prefixed for line in ([entry, ""] if dice.random() < 0.2 else [entry])]
+    for text in (prefixed, spaced):
+        found = read_texts("\n".join(text))
+        for report, other in zip(found.reports, whole.reports, strict=True):
+            for part in ("summary", "layers", "pools", "epochs", "sections", "files", "version", "compiler", "target"):
+                assert getattr(report, part) == getattr(other, part), part
+        assert found.validations == whole.validations
+
+
+def test_every_file_of_the_second_set_is_read(kit: Path) -> None:
+    """And printed: `edgeai read` knows pools, profiles, quantisation, cycles, reports and logs."""
+    files = [p for folder in ("stedgeai", "stedgeai2") for p in sorted((kit / folder).rglob("*")) if p.suffix != ".md"]
+    read = 0
+    for file in (p for p in files if p.is_file()):
+        try:
+            found = read_tool_file(file)
+        except EdgeAIError:
+            continue
+        assert from_json(ToolFile, to_json(found)) == found
+        assert len(render(found).splitlines()) > 2, file
+        read += 1
+    assert read >= 54
 
 
 def test_nodes_of_a_validation(samples: Path) -> None:
