@@ -8,12 +8,14 @@ from pathlib import Path
 
 from edgeai.artifacts import Footprint, GateVerdict, RunRecord
 from edgeai.board import Board
+from edgeai.errors import AccuracyError
 from edgeai.evaluate.dataset import Dataset
+from edgeai.evaluate.remarks import blind
 from edgeai.files import file_ref
 from edgeai.gate.policy import DROP_ALONE, Rule, judge
 from edgeai.latency.estimate import assess
 from edgeai.provenance import EVALUATE_TOOLS, provenance
-from edgeai.quantize.calibration import CalibrationSource
+from edgeai.quantize.calibration import CalibrationSource, check_overlap
 from edgeai.stages import Recipe, Stages
 
 
@@ -44,15 +46,24 @@ def run(
     boards: Sequence[Board],
     limits: Limits,
     compare: Sequence[Path] = (),
+    allow_overlap: bool = False,
 ) -> Finished:
     """Quantise `model` by every recipe (all of one size) and measure each file, and the files to `compare` with.
 
-    The float reference is the ONNX file with raw outputs: its parity with torch was checked when it was made.
+    The float reference is the ONNX file with raw outputs: its parity with torch was checked when it was made. Raises
+    InputError where calibration images are evaluation images and that is not allowed, AccuracyError where the float
+    network finds nothing: no drop from it would mean anything.
     """
-    made = [stages.quantized(model, recipe, calibration) for recipe in recipes]
-    files = tuple(path for path, _, _ in made)
+    overlap = check_overlap(calibration.set, dataset, allow_overlap)
     reference, _ = stages.float_onnx(model, replace(recipes[0], layout="raw"), calibration)
     baseline = stages.evaluated(reference, dataset)
+    if text := blind(baseline):
+        raise AccuracyError(
+            f"the float network says nothing of {dataset.name}: {text}",
+            "check the class names, the annotations and what the input of the network is (--mean, --std)",
+        )
+    made = [stages.quantized(model, recipe, calibration) for recipe in recipes]
+    files = tuple(path for path, _, _ in made)
     results = [stages.evaluated(path, dataset) for path in files]
     others = [stages.evaluated(path, dataset) for path in compare]
     footprints: list[Footprint] = [assess(path, board) for path in (*files, *compare) for board in boards]
@@ -61,6 +72,7 @@ def run(
     ]
     inputs = [file_ref(model), dataset.annotations, *map(file_ref, compare)]
     options = [("calibration", calibration.set.sha256), ("boards", ",".join(b.name for b in boards))]
+    options += [("overlap", overlap)] if overlap else []
     record = RunRecord(
         model=file_ref(model),
         quantized=tuple(artifact for _, artifact, _ in made),

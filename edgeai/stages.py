@@ -279,7 +279,7 @@ class Stages:
         from edgeai.evaluate.backends import open_runner
         from edgeai.evaluate.coco import evaluate
 
-        options = [("images", dataset.images_sha256), ("kernels", kernels)]
+        options = [("images", dataset.images_sha256), ("truth", dataset.truth_sha256), ("kernels", kernels)]
         inputs = provenance("evaluate", [file_ref(model), dataset.annotations], options, EVALUATE_TOOLS)
 
         def produce(folder: Path) -> None:

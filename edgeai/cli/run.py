@@ -14,11 +14,13 @@ from edgeai.cli.listener import TerminalListener
 from edgeai.cli.options import (
     PathParam,
     calibration_set,
-    evaluation_set,
     json_option,
     model_path,
+    open_evaluation,
+    overlap_option,
     quantize_options,
     recipe,
+    skip_bad_option,
 )
 from edgeai.cli.render import kib, markdown_table, shorten, table, width
 from edgeai.files import write_text
@@ -37,6 +39,8 @@ NARROW_NAME = 16  # columns of the name in a terminal that does not hold the who
 @click.option("--images", type=PathParam, metavar="DIR", help="Evaluation images.")
 @click.option("--annotations", type=PathParam, metavar="JSON", help="Their annotations in COCO format.")
 @click.option("--eval-limit", type=click.IntRange(min=1), metavar="N", help="Evaluate on the first N images.")
+@skip_bad_option
+@overlap_option
 @click.option("--board", "boards", multiple=True, metavar="B", help="Board or family; may be repeated.")
 @click.option("--max-drop", type=float, metavar="P", help="Points of AP that int8 may lose.")
 @click.option("--compare", type=PathParam, multiple=True, metavar="FILE", help="Another TFLite for the table.")
@@ -59,6 +63,8 @@ def command(
     images: Path | None,
     annotations: Path | None,
     eval_limit: int | None,
+    skip_bad: bool,
+    allow_overlap: bool,
     boards: tuple[str, ...],
     max_drop: float | None,
     compare: tuple[Path, ...],
@@ -76,7 +82,6 @@ def command(
     Exit codes: 0 passed, 3 does not fit, 4 lost too much accuracy.
     """
     from edgeai.board import load_board
-    from edgeai.evaluate.dataset import read_dataset
     from edgeai.gate.policy import DROP_ALONE, rule_of
     from edgeai.run import Limits, run
 
@@ -85,15 +90,16 @@ def command(
     source = model_path(project, model)
     one = recipe(project, source, granularity, imgsz, layout, input_type, output_type, mean, std)
     photos = calibration_set(project, calibration, limit, seed)
-    folder_and_file = evaluation_set(project, images, annotations)
-    dataset = read_dataset(*folder_and_file, eval_limit or settings.evaluation.limit or None)
+    dataset = open_evaluation(project, images, annotations, eval_limit, skip_bad)
     targets = [load_board(name) for name in boards or settings.boards.targets]
     gate = settings.gate
     # an interval costs seconds for each file: only where it decides; `edgeai gate` shows it of any two results
     rule = rule_of(gate.confidence, gate.strict) if gate.confidence or gate.strict else DROP_ALONE
     limits = Limits(gate.max_drop if max_drop is None else max_drop, gate.metrics, rule)
     stages = Stages(project.cache, TerminalListener())
-    finished = run(stages, source, _variants(one) if everything else [one], photos, dataset, targets, limits, compare)
+    recipes = _variants(one) if everything else [one]
+    overlap = allow_overlap or settings.evaluation.allow_overlap
+    finished = run(stages, source, recipes, photos, dataset, targets, limits, compare, overlap)
     folder = out or project.runs / source.stem
     for path in (*finished.files, finished.reference):
         deliver(path, folder / path.name)

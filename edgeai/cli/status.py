@@ -30,8 +30,9 @@ def status() -> str:
 
 
 def _without_project(here: Path) -> str:
-    models = sorted(path.name for path in here.iterdir() if path.suffix.lower() in CHECKPOINTS)
-    files = sorted(path.name for path in here.glob("*.tflite"))
+    shown = [path for path in here.iterdir() if not path.name.startswith(".")]
+    models = sorted(path.name for path in shown if path.suffix.lower() in CHECKPOINTS)
+    files = sorted(path.name for path in shown if path.suffix == ".tflite")
     if files:
         advice = f"edgeai footprint {files[0]} --board stm32n6, edgeai inspect {files[0]}, or edgeai init"
     elif models:

@@ -23,9 +23,10 @@ class Site:
     calibration: Path
     calibration_limit: int
     calibration_seed: int
-    images: Path
+    images: Path | None
     annotations: Path
     image_limit: int
+    skip_bad: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ def assess(model: Path, board: Board) -> Footprint:
 def _evaluated(site: Site, model: Path) -> EvalResult:
     from edgeai.evaluate.dataset import read_dataset
 
-    return _stages(site).evaluated(model, read_dataset(site.images, site.annotations, site.image_limit or None))
+    dataset = read_dataset(site.images, site.annotations, site.image_limit or None, site.skip_bad)
+    return _stages(site).evaluated(model, dataset)
 
 
 def _stages(site: Site) -> Stages:
