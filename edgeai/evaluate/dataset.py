@@ -17,7 +17,7 @@ from edgeai.artifacts import Count, FileRef
 from edgeai.errors import InputError
 from edgeai.evaluate import flaws
 from edgeai.evaluate.flaws import Flaws
-from edgeai.evaluate.outline import Outline, read_outline
+from edgeai.evaluate.outline import read_outline
 from edgeai.pictures import Picture, look
 
 OVERHANG = 2.0  # pixels that an object may reach out of its image: it is clipped, and counted
@@ -231,7 +231,7 @@ def _believed(entry: Listed, image: Image, found: Flaws, file: str) -> tuple[Ann
     try:
         outline = read_outline(entry.segmentation, image.height, image.width, entry.scaled)
         if not entry.scaled:
-            _check_scale(entry.bbox, outline, image)
+            _check_scale(entry.bbox, image)
     except ValueError as error:
         what = f"{file}: {entry.where} ({image.path.name}) has {error}"
         raise InputError(what, "correct the annotation: coordinates and sizes are in pixels of the image") from None
@@ -255,17 +255,11 @@ def _believed(entry: Listed, image: Image, found: Flaws, file: str) -> tuple[Ann
     return Annotation(image.id, entry.category_id, bbox, area, entry.crowd, text, entry.where), out > NOISE
 
 
-def _check_scale(bbox: tuple[float, float, float, float], outline: Outline | None, image: Image) -> None:
-    """Raises ValueError where a box is relative to the image, or a mask and its box do not meet."""
+def _check_scale(bbox: tuple[float, float, float, float], image: Image) -> None:
+    """Raises ValueError where a box is relative to its image."""
     x, y, width, height = bbox
     if 0 < max(x + width, y + height) <= 1 and min(x, y) >= 0 and min(image.height, image.width) > 1:
         raise ValueError(f"a box within 0..1 ({x:g}, {y:g}, {width:g}, {height:g}): it is relative, not in pixels")
-    if outline is None or outline.corners is None or width <= 0 or height <= 0:
-        return
-    x1, y1, x2, y2 = outline.corners
-    if max(x1 - x - width, x - x2, y1 - y - height, y - y2) > OVERHANG:
-        box, mask = f"{x:g}, {y:g} to {x + width:g}, {y + height:g}", f"{x1:g}, {y1:g} to {x2:g}, {y2:g}"
-        raise ValueError(f"a box ({box}) that its mask ({mask}) does not touch")
 
 
 def _clipped(bbox: tuple[float, float, float, float], image: Image) -> tuple[float, float, float, float]:

@@ -16,13 +16,10 @@ LONGEST = 7  # characters of one run length: 35 bits, more than any image has pi
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A mask as COCO's JSON text, and its corners x1, y1, x2, y2 (None for run lengths, which cannot lie outside).
-
-    `overhang` says how far it reached out of the image, in pixels; `text` is clipped to it. `empty`: of no pixel.
-    """
+    """A mask as COCO's JSON text, clipped to its image. `overhang` says how far it reached out of it, in pixels;
+    `empty`: it has no pixel."""
 
     text: str
-    corners: tuple[float, float, float, float] | None
     overhang: float
     empty: bool
 
@@ -36,7 +33,7 @@ def read_outline(value: Any, height: int, width: int, scaled: bool = False) -> O
     if value is None or value == []:
         return None
     if isinstance(value, dict):
-        return Outline(json.dumps(value), None, 0.0, empty=not sum(read_runs(value, height, width)[1::2]))
+        return Outline(json.dumps(value), 0.0, empty=not sum(read_runs(value, height, width)[1::2]))
     if not isinstance(value, list):
         raise ValueError(f"a segmentation of type {type(value).__name__}")
     if not all(isinstance(part, list) for part in value):
@@ -52,7 +49,7 @@ def read_outline(value: Any, height: int, width: int, scaled: bool = False) -> O
         polygons = [np.clip(part, 0, (width, height)) for part in polygons]
         value = [part.ravel().tolist() for part in polygons]
     text = json.dumps(value)
-    return Outline(text, (x1, y1, x2, y2), max(overhang, 0.0), _covers_nothing(value, polygons, height, width))
+    return Outline(text, max(overhang, 0.0), _covers_nothing(value, polygons, height, width))
 
 
 def _polygon(part: list[Any]) -> NDArray[np.float64]:

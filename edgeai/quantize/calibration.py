@@ -70,6 +70,8 @@ def _listed(source: Path) -> list[Path]:
 
 
 def _find(name: str, source: Path) -> Path:
+    if "\\" in name and not (source.parent / name).is_file():  # written under Windows
+        name = name.replace("\\", "/")
     for candidate in (source.parent / name, source.parent / "images" / name):
         if candidate.is_file():
             return candidate

@@ -85,7 +85,7 @@ def test_the_path_of_a_yaml(folder: Path, tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("names: [ 'person', 'bicycle',\n         'car', 'traffic light' ]\n", ("person", "bicycle", "car", "traffic light")),
+        ("names: [ 'person', 'bicycle',\n   'car', 'traffic light' ]\n", ("person", "bicycle", "car", "traffic light")),
         ("names:\n  1: dog\n  0: cat\n", ("cat", "dog")),
         ("names: {1: dog, '0': cat}\n", ("cat", "dog")),
         ("names:\n- a\n- b c  # two\n", ("a", "b c")),
