@@ -108,7 +108,9 @@ from edgeai.artifacts.model import (
     Upsample,
 )
 from edgeai.artifacts.record import (
+    BoardResult,
     RunRecord,
+    on_board,
 )
 from edgeai.artifacts.report import (
     CardRow,
@@ -154,6 +156,7 @@ __all__ = [
     "BenchTime",
     "BlobFile",
     "BoardAdvice",
+    "BoardResult",
     "BudgetCheck",
     "CalibrationCheck",
     "CalibrationSet",
@@ -245,5 +248,6 @@ __all__ = [
     "WhatIf",
     "decode",
     "from_json",
+    "on_board",
     "to_json",
 ]

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edgeai.artifacts import EvalResult, Fact, to_json
+from edgeai.artifacts import EvalResult, to_json
 from edgeai.cli.options import model_path, open_evaluation, project_file, skip_bad_option
 from edgeai.cli.render import facts, shorten, table, width
 from edgeai.errors import InputError
 from edgeai.evaluate.remarks import remarks
-from edgeai.files import existing_file, file_ref, write_text
+from edgeai.files import existing_file, write_text
 from edgeai.progress import Progress
 from edgeai.project import Project, load_project
 
@@ -315,17 +314,19 @@ def _evaluate_as_on(
 ) -> EvalResult:
     """The accuracy of a TFLite file as a board's compiler changes it; float networks are measured as they are."""
     from edgeai.board import load_board
-    from edgeai.quantize.requantize import as_on
+    from edgeai.quantize.requantize import as_on, as_there, converts
 
     profile = load_board(board)
     if model.suffix.lower() != ".tflite":
+        with opener(model) as runner:
+            if converts(profile, runner.granularity):
+                what = f"what {profile.name} makes of the per-channel weights of {model.name} is not known"
+                raise InputError(what, "pass the TFLite file, or quantise with --per-tensor")
         return _evaluate_one(model, opener, dataset, thresholds, tta)
     with tempfile.TemporaryDirectory() as folder:
         run = as_on(existing_file(model, "a .tflite file"), profile, Path(folder))
         result = _evaluate_one(run.path, opener, dataset, thresholds, tta)
-    made = replace(result.provenance, options=(*result.provenance.options, Fact("as_on", run.note)))
-    name = f"{model.stem} as on {profile.name}"
-    return replace(result, model=file_ref(model), name=name, provenance=made)
+    return as_there(result, model, profile, run.note)
 
 
 def _row(result: EvalResult, figures: tuple[str, ...], sized: bool) -> list[str]:

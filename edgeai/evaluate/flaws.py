@@ -51,6 +51,11 @@ def _some(places: Sequence[str]) -> str:
     return ", ".join(places[:LISTED]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
+def skipped(counts: Sequence[Count]) -> bool:
+    """Whether something was left out of a data set."""
+    return any(entry.name == kind[1] for entry in counts for kind in KINDS)
+
+
 def remarks(counts: Sequence[Count]) -> list[str]:
     """What the counts of a data set mean, one sentence each; none where all its objects count as they are."""
     by_name = {entry.name: entry.count for entry in counts}
@@ -59,8 +64,8 @@ def remarks(counts: Sequence[Count]) -> list[str]:
         found.append(f"{crowd:,} of {objects:,} objects are crowd and not counted")
     if clipped := by_name.get(CLIPPED, 0):
         found.append(f"{clipped:,} of {objects:,} objects reached up to 2 px out of their image and were clipped")
-    skipped = [_counted(kind, by_name[kind[1]]) for kind in KINDS if kind[1] in by_name]
-    if skipped:
-        found.append(f"left out: {', '.join(skipped)}")
+    left_out = [_counted(kind, by_name[kind[1]]) for kind in KINDS if kind[1] in by_name]
+    if left_out:
+        found.append(f"left out: {', '.join(left_out)}")
     found += [f"{entry.name}: {entry.count:,}" for entry in counts if entry.name.startswith((MIXED, UNLABELLED))]
     return found

@@ -19,7 +19,7 @@ from edgeai.artifacts import (
     ModelCard,
     Provenance,
 )
-from edgeai.board import Board
+from edgeai.board import Board, all_boards
 from edgeai.errors import EdgeAIError, InputError
 from edgeai.report import card_tables as tables
 from edgeai.report.commands import reproduce
@@ -177,7 +177,9 @@ def _platforms(subject: Subject, boards: Sequence[Board]) -> CardTable:
     if subject.path is None:
         return CardTable("Recommended platforms", header, (), (f"{subject.file.name} is not in the run folder.",))
     try:
-        return tables.platforms(recommend(subject.path), [board.name for board in boards])
+        given = {board.name: board for board in boards}
+        others = [board for board in all_boards() if board.name not in given]
+        return tables.platforms(recommend(subject.path, (*given.values(), *others)), list(given))
     except EdgeAIError as error:
         return CardTable("Recommended platforms", header, (), (f"No advice: {error.message}.",))
 

@@ -17,6 +17,7 @@ from edgeai.models.bundled import bundled_model
 from edgeai.provenance import EVALUATE_TOOLS, provenance
 from edgeai.quantize.calibration import check_overlap, open_calibration
 from edgeai.quantize.recipe import DEFAULT, Method, read_recipe
+from edgeai.quantize.requantize import converts
 from edgeai.stages import Recipe
 from edgeai.sweep import tasks
 from edgeai.sweep.engine import Engine
@@ -88,10 +89,11 @@ def _submit(
     recipe = Recipe(layout=point.layout, imgsz=point.imgsz, method=method)
     prepared = engine.submit(tasks.prepare, site, model, recipe)
     quantized = engine.submit(tasks.quantize, site, prepared, point.granularity)
+    changing = (board,) if converts(board, point.granularity) else ()  # else one evaluation does for all boards
     return _Handles(
         reference=engine.submit(tasks.reference, site, model, Recipe(layout="raw", imgsz=point.imgsz)),
         quantized=quantized,
-        evaluated=engine.submit(tasks.evaluate, site, quantized),
+        evaluated=engine.submit(tasks.evaluate, site, quantized, *changing),
         assessed=engine.submit(tasks.assess, quantized, board),
     )
 
