@@ -13,6 +13,7 @@ from edgeai.evaluate.remarks import remarks
 ACCURACY = ("model", "precision", "granularity", "layout", "box AP", "mask AP", "drop")
 MEMORY = ("file KiB", "weights KiB", "peak RAM KiB", "ms", "fits")
 NARROW_NAME = 16  # columns of the name in a terminal that does not hold the whole table
+NARROWEST_NAME = 12  # where the board takes columns too
 NONE = "–"
 
 
@@ -104,23 +105,38 @@ def _tables(record: RunRecord, columns: int) -> list[str]:
     whole = table((*ACCURACY, *MEMORY), found, right=(4, 5, 6, 7, 8, 9, 10))
     if max(map(width, whole.splitlines())) <= columns:
         return [whole]
-    names = [shorten(row[0], NARROW_NAME) for row in found]
     boards = [row.need.board if row.need else "" for row in _rows(record)]
-    several = len(set(filter(None, boards))) > 1
-    accuracy = [
-        (name, *row[1 : len(ACCURACY)], *([board] if several else []))
-        for name, row, board in zip(names, found, boards, strict=True)
-    ]
+    if len(set(filter(None, boards))) > 1:
+        return _by_board(found, boards)
+    names = [shorten(row[0], NARROW_NAME) for row in found]
+    accuracy = [(name, *row[1 : len(ACCURACY)]) for name, row in zip(names, found, strict=True)]
     memory = [
-        (name, row[2], row[3], *row[len(ACCURACY) : -1], row[-1] if several else row[-1].rpartition(" ")[2])
+        (name, row[2], row[3], *row[len(ACCURACY) : -1], row[-1].rpartition(" ")[2])
         for name, row in zip(names, found, strict=True)
         if row[-1]
     ]
     return [
-        table((*ACCURACY, *(["on"] if several else [])), accuracy, right=(4, 5, 6)),
+        table(ACCURACY, accuracy, right=(4, 5, 6)),
         "",
         table(("model", "granularity", "layout", *MEMORY), memory, right=(3, 4, 5, 6)),
     ]
+
+
+def _by_board(found: list[tuple[str, ...]], boards: list[str]) -> list[str]:
+    """Accuracy with its board, then a table of memory for every board."""
+    heads = [(shorten(row[0], NARROWEST_NAME), row[2].removeprefix("per-"), row[3]) for row in found]
+    accuracy = [
+        (*head, *row[4 : len(ACCURACY)], board) for head, row, board in zip(heads, found, boards, strict=True)
+    ]
+    lines = [table(("model", "weights", "layout", *ACCURACY[4:], "on"), accuracy, right=(3, 4, 5))]
+    for name in dict.fromkeys(filter(None, boards)):
+        memory = [
+            (*head, *row[len(ACCURACY) : -1], row[-1].rpartition(" ")[2])
+            for head, row, board in zip(heads, found, boards, strict=True)
+            if board == name
+        ]
+        lines += ["", f"on {name}", table(("model", "weights", "layout", *MEMORY), memory, right=(3, 4, 5, 6))]
+    return lines
 
 
 def _said(record: RunRecord) -> list[str]:

@@ -22,7 +22,7 @@ from edgeai.report.card_tables import bench_origin, validation_origin
 from edgeai.report.dossier import Dossier
 from edgeai.report.examples import Example
 from edgeai.report.html_parts import Html, Part, bullets, facts, join, paragraph, tag
-from edgeai.report.subject import Subject
+from edgeai.report.subject import Subject, meant_for
 
 KIB = 1024
 METRIC_NAMES = {"mask_ap": "Mask AP", "box_ap": "Box AP", "top1": "Top-1", "mask_ap50": "Mask AP50",
@@ -163,17 +163,12 @@ def summary(page: Page) -> Html:
 
 def pairs(page: Page) -> list[tuple[Subject, Footprint | None]]:
     """Every board with the file that was made for it; the main file alone where there is no board."""
-    record = page.dossier.record
-    meant = {(need.board, need.model.sha256) for need in record.footprints} if record else set()
-    found: dict[str, tuple[Subject, Footprint | None]] = {}
-    for own in (True, False):
-        for subject in page.subjects:
-            for need in subject.footprints:
-                if not own or (need.board, subject.file.sha256) in meant:
-                    found.setdefault(need.board, (subject, need))
+    needs = {need.board for subject in page.subjects for need in subject.footprints}
     order = [board.name for board in page.boards]
-    names = sorted(found, key=lambda name: order.index(name) if name in order else len(order))
-    return [found[name] for name in names] or [(page.main, None)]
+    names = sorted(needs, key=lambda name: (order.index(name) if name in order else len(order), name))
+    files = [(meant_for(page.dossier, page.subjects, name), name) for name in names]
+    found = [(file, need) for file, name in files for need in file.footprints if need.board == name]
+    return [*found] or [(page.main, None)]
 
 
 def _tiles(page: Page, subject: Subject, need: Footprint | None, several: bool) -> Html:
