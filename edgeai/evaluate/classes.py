@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edgeai.artifacts import Fact
 from edgeai.errors import InputError
-from edgeai.evaluate.dataset import Dataset
+
+if TYPE_CHECKING:
+    from edgeai.evaluate.dataset import Dataset
 
 SHOWN = 6  # names in a message
 BY_NAME, BY_ID, BY_ORDER = "name", "category id", "folder order"

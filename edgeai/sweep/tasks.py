@@ -79,7 +79,7 @@ def evaluate(site: Site, model: Path, board: Board | None = None) -> EvalResult:
         return _evaluated(site, model)
     result = _stages(site).evaluated_on(model, board, _dataset(site))
     if result is None:
-        raise InputError(f"what {board.name} makes of {model.name} is not known", "quantise with --per-tensor for it")
+        raise InputError(f"what {board.name} makes of {model.name} is not known", "take per-tensor files for it")
     return result
 
 
