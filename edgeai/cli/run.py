@@ -21,7 +21,7 @@ from edgeai.cli.options import (
     recipe,
     skip_bad_option,
 )
-from edgeai.cli.run_table import as_markdown, text
+from edgeai.cli.run_table import as_markdown, said, text
 from edgeai.files import write_text
 from edgeai.project import load_project
 from edgeai.stages import Recipe, Stages, deliver
@@ -107,6 +107,8 @@ def command(
     if markdown is not None:
         write_text(markdown, as_markdown(finished.record))
     click.echo(to_json(finished.record) if as_json else text(finished.record, folder), nl=not as_json)
+    if as_json:
+        click.echo("\n".join(said(finished.record)), err=True)
     return exit_code(finished.record)
 
 

@@ -92,7 +92,7 @@ def text(record: RunRecord, folder: Path) -> str:
         "",
         f"AP on {protocol.num_images} images of {protocol.dataset} at {protocol.imgsz} px, as the board runs the file;",
         "drop in points, box / mask; weights, RAM and ms are estimates for the board",
-        *_said(record),
+        *said(record),
         *_verdicts(record),
         f"results: {folder}",
     ]
@@ -139,7 +139,7 @@ def _by_board(found: list[tuple[str, ...]], boards: list[str]) -> list[str]:
     return lines
 
 
-def _said(record: RunRecord) -> list[str]:
+def said(record: RunRecord) -> list[str]:
     """What a reader has to know beside the figures, each thing once."""
     baseline = record.results[0]
     found = [f"{name}: {sentence}" for result in record.results for name, sentence in remarks(result)]

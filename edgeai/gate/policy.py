@@ -81,7 +81,7 @@ def judge(
         raise InputError(f"a confidence of {rule.interval:g} makes no sense", "pass a number such as 0.95")
     same_protocol(baseline, candidate)
     if text := blind(baseline):
-        raise AccuracyError(f"the baseline says nothing: {text}", "a drop from it would pass whatever the candidate does")
+        raise AccuracyError(f"the baseline says nothing: {text}", "no drop from it would: check its data set")
     chosen = tuple(dict.fromkeys(metrics)) or _common(baseline, candidate)
     checks = tuple(check(name, baseline, candidate, max_drop, rule) for name in chosen)
     classes = tuple(drop for name in chosen for drop in _class_drops(name, baseline, candidate, rule))
