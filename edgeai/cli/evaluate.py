@@ -236,23 +236,25 @@ def _dataset(
 
     count = limit or project.settings.evaluation.limit or None
     if images is not None and annotations is None and not project.settings.evaluation.annotations:
-        return _class_folders(images, count)
+        return _class_folders(images, count, skip_bad)
     try:
         return open_evaluation(project, images, annotations, limit, skip_bad)
     except InputError:
         # the project's annotations are of its own images, which these need not be
         if images is None or annotations is not None or not is_class_folders(images):
             raise
-        return _class_folders(images, count)
+        return _class_folders(images, count, skip_bad)
 
 
-def _class_folders(images: Path, limit: int | None) -> ClassFolders:
+def _class_folders(images: Path, limit: int | None, skip_bad: bool) -> ClassFolders:
     """Images without annotations: the folders of a classifier."""
     from edgeai.evaluate.classify import read_class_folders
 
     try:
-        return read_class_folders(images, limit)
+        return read_class_folders(images, limit, skip_bad)
     except InputError as error:
+        if "--skip-bad" in error.hint:  # folders of a classifier they are
+            raise
         raise InputError(f"--annotations is missing, and {error.message}", "pass instances.json") from None
 
 

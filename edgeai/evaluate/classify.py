@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeai.artifacts import ClassMetric, EvalProtocol, EvalResult, Fact, Metric, Provenance
+from edgeai.artifacts import ClassMetric, Count, EvalProtocol, EvalResult, Fact, Metric, Provenance
 from edgeai.errors import InputError
+from edgeai.evaluate import flaws
 from edgeai.evaluate.backends.base import Runner, package_version
 from edgeai.evaluate.classes import BY_NAME, BY_ORDER, match
 from edgeai.files import images_in, sha256_bytes, sha256_file
 from edgeai.images import canvas, read_image
+from edgeai.pictures import look
 
 DESCRIPTION = "shorter side to the input size, centre crop, bilinear"
 
@@ -26,11 +28,12 @@ class LabelledImage:
 
 @dataclass(frozen=True, slots=True)
 class ClassFolders:
-    """Images by class, in the order of class name and file name."""
+    """Images by class, in the order of class name and file name. `counts`: what was left out."""
 
     name: str
     classes: tuple[str, ...]
     images: tuple[LabelledImage, ...]
+    counts: tuple[Count, ...] = ()
 
 
 def is_class_folders(folder: Path) -> bool:
@@ -45,10 +48,11 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def read_class_folders(folder: Path, limit: int | None = None) -> ClassFolders:
-    """The images below `folder/CLASS/`. `limit` takes every n-th, so that all classes stay in.
+def read_class_folders(folder: Path, limit: int | None = None, skip_bad: bool = False) -> ClassFolders:
+    """The images below `folder/CLASS/`. `limit` takes every n-th, so that all classes stay in; `skip_bad` leaves
+    unreadable ones out.
 
-    Raises InputError where there is no folder of images.
+    Raises InputError where there is no folder of images, or some cannot be read.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder", "pass a folder with one folder of images per class")
@@ -58,7 +62,16 @@ def read_class_folders(folder: Path, limit: int | None = None) -> ClassFolders:
         raise InputError(f"{folder} has no folders of images", "pass a folder with one folder of images per class")
     if limit is not None and limit < len(images):
         images = tuple(images[i * len(images) // limit] for i in range(limit))
-    return ClassFolders(folder.name, classes, images)
+    found, whole = flaws.Flaws(), []
+    for image, picture in zip(images, look([image.path for image in images]), strict=True):
+        if picture is None:
+            found.add(flaws.UNREADABLE, f"{image.label}/{image.path.name}")
+        else:
+            whole.append(image)
+    counts = found.settle(folder.name, skip_bad)
+    if not whole:
+        raise InputError(f"{folder} has no image that can be read", "use JPEG or PNG files")
+    return ClassFolders(folder.name, classes, tuple(whole), counts)
 
 
 def evaluate_classes(
@@ -103,6 +116,7 @@ def evaluate_classes(
             versions=(package_version("numpy"), *runner.versions),
             licence=contract.spec.licence,
         ),
+        data=dataset.counts,
         classes_by=by,
         class_pairs=() if by == BY_NAME else tuple(Fact(contract.spec.names[i], k) for k, i in index.items()),
     )

@@ -266,3 +266,8 @@ def test_folders_of_a_classifier_match_in_the_same_way(tmp_path: Path) -> None:
     assert ordered.classes_by == "folder order" and ordered.class_pairs[0] == Fact("class0", "Red Rose")
     with pytest.raises(InputError, match="'Red Rose' is no class of the model"):
         top1("daisy", "tulip")
+    (tmp_path / "daisy" / "2.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"1 unreadable picture \(daisy/2\.png\)"):
+        read_class_folders(tmp_path)
+    left = read_class_folders(tmp_path, skip_bad=True)
+    assert len(left.images) == 2 and left.counts == (Count("unreadable pictures", 1),)
