@@ -14,6 +14,18 @@ from edgeai.errors import InputError
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
 
+def is_image(path: Path) -> bool:
+    """Whether a file is an image by its name. Hidden files are none: a folder copied from a Mac holds `._1.jpg`, a
+    few bytes about the file, beside `1.jpg`."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def images_in(folder: Path, below: bool = False) -> list[Path]:
+    """The image files of a folder, with `below` those of its folders too, sorted; nothing that is hidden."""
+    found = (path for path in (folder.rglob("*") if below else folder.iterdir()) if is_image(path) and path.is_file())
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
 def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 

@@ -37,9 +37,14 @@ class CalibrationSection:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSection:
+    """`skip_bad` leaves unreadable pictures and objects without area out; `allow_overlap` lets calibration images be
+    evaluation images."""
+
     images: str = ""
     annotations: str = ""
     limit: int = 0
+    skip_bad: bool = False
+    allow_overlap: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from edgeai.recognise import Asked
 from edgeai.training.learned import ranges_path
 
 if TYPE_CHECKING:
+    from edgeai.board import Board
     from edgeai.evaluate.backends import Kernels
     from edgeai.evaluate.dataset import Dataset
 
@@ -294,7 +295,7 @@ class Stages:
         from edgeai.evaluate.backends import open_runner
         from edgeai.evaluate.coco import evaluate
 
-        options = [("images", dataset.images_sha256), ("kernels", kernels)]
+        options = [("images", dataset.images_sha256), ("truth", dataset.truth_sha256), ("kernels", kernels)]
         inputs = provenance("evaluate", [file_ref(model), dataset.annotations], options, EVALUATE_TOOLS)
 
         def produce(folder: Path) -> None:
@@ -306,6 +307,25 @@ class Stages:
             (folder / "eval.json").write_text(to_json(result))
 
         return _load(EvalResult, self._stage(inputs, produce) / "eval.json")
+
+    def evaluated_on(self, model: Path, board: Board, dataset: Dataset) -> EvalResult | None:
+        """Box and mask AP of a file as `board` runs it; None where what the board makes of it is not known."""
+        from edgeai.evaluate.backends.base import weights_kind
+        from edgeai.graph import load_graph
+        from edgeai.quantize.requantize import as_on, as_there, converts
+
+        if not converts(board, weights_kind(load_graph(model))[1]):
+            return self.evaluated(model, dataset)
+        if model.suffix.lower() != ".tflite":
+            return None
+        inputs = provenance("requantize", [file_ref(model)], [("board", board.name)], QUANTIZE_TOOLS)
+
+        def produce(folder: Path) -> None:
+            (folder / "note.txt").write_text(as_on(model, board, folder).note)
+
+        folder = self._stage(inputs, produce)
+        result = self.evaluated(folder / model.name, dataset)
+        return as_there(result, model, board, (folder / "note.txt").read_text())
 
     def float_onnx(self, model: Path, recipe: Recipe, calibration: CalibrationSource) -> tuple[Path, ExportedModel]:
         """The ONNX file to quantise: exported from a checkpoint, or the user's own made static."""

@@ -110,7 +110,9 @@ from edgeai.artifacts.model import (
     Upsample,
 )
 from edgeai.artifacts.record import (
+    BoardResult,
     RunRecord,
+    on_board,
 )
 from edgeai.artifacts.report import (
     CardRow,
@@ -156,6 +158,7 @@ __all__ = [
     "BenchTime",
     "BlobFile",
     "BoardAdvice",
+    "BoardResult",
     "BudgetCheck",
     "CalibrationCheck",
     "CalibrationSet",
@@ -249,5 +252,6 @@ __all__ = [
     "WhatIf",
     "decode",
     "from_json",
+    "on_board",
     "to_json",
 ]

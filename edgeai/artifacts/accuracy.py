@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeai.artifacts.base import FileRef, Provenance
+from edgeai.artifacts.base import Count, Fact, FileRef, Provenance
 from edgeai.errors import InputError
 
 
@@ -68,7 +68,12 @@ class Matches:
 
 @dataclass(frozen=True, slots=True)
 class EvalResult:
-    """Accuracy of one model under one protocol. `matches`, of AP, lets intervals be computed; older results lack it."""
+    """Accuracy of one model under one protocol. `matches`, of AP, lets intervals be computed; older results lack it.
+
+    `classes_by` says how classes and categories were paired: by `name`, or where no name matches by `category id` or
+    `folder order`, and then `class_pairs` names the pairs. `data` counts the objects, and what was found with them:
+    crowd, clipped, left out. Older results say none of it.
+    """
 
     model: FileRef
     name: str
@@ -82,6 +87,9 @@ class EvalResult:
     detections: int
     provenance: Provenance
     matches: tuple[Matches, ...] = ()
+    classes_by: str = ""
+    class_pairs: tuple[Fact, ...] = ()
+    data: tuple[Count, ...] = ()
 
     def metric(self, name: str) -> float:
         """The value of a metric; raises InputError where the result does not hold it."""

@@ -20,7 +20,10 @@ class PoolUse:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Memory of one model on one board. `source` says who computed it: `estimate` or `ST Edge AI Core x.y`."""
+    """Memory of one model on one board. `source` says who computed it: `estimate` or `ST Edge AI Core x.y`.
+
+    `fits` is the whole verdict; `memory_fits` that of the memory alone, None where an older version left it out.
+    """
 
     model: FileRef
     board: str
@@ -39,6 +42,12 @@ class Footprint:
     latency: LatencyEstimate | None = None
     support: SupportSummary | None = None
     what_if: tuple[WhatIf, ...] = ()
+    memory_fits: bool | None = None
+
+    @property
+    def too_slow(self) -> bool:
+        """Whether the model fits the memory, and is only over the latency budget."""
+        return not self.fits and self.memory_fits is True
 
 
 @dataclass(frozen=True, slots=True)

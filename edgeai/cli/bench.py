@@ -14,7 +14,7 @@ from edgeai.artifacts import BenchResult
 from edgeai.cli.options import PathParam, json_option
 from edgeai.cli.render import emit, facts, kib, shorten, table
 from edgeai.errors import BudgetError, InputError
-from edgeai.files import IMAGE_SUFFIXES
+from edgeai.files import images_in
 from edgeai.progress import Progress
 from edgeai.project import Project, load_project
 
@@ -229,7 +229,7 @@ def _images(project: Project, given: Path | None, count: int) -> tuple[Path, ...
     if source is None:
         return ()
     if source.is_dir():
-        found = sorted(path for path in source.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)[:count]
+        found = images_in(source)[:count]
         if not found:
             raise InputError(f"{source} holds no images", "pass a folder of JPEG or PNG files")
         return tuple(found)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edgeai.artifacts import EvalResult, Fact, to_json
-from edgeai.cli.options import asked_of, evaluation_set, head_options, model_path, project_file
+from edgeai.artifacts import EvalResult, to_json
+from edgeai.cli.options import asked_of, head_options, model_path, open_evaluation, project_file, skip_bad_option
 from edgeai.cli.render import facts, shorten, table, width
 from edgeai.errors import InputError
-from edgeai.files import existing_file, file_ref, write_text
+from edgeai.evaluate.remarks import remarks
+from edgeai.files import existing_file, write_text
 from edgeai.progress import Progress
 from edgeai.project import Project, load_project
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 COLUMNS = 80
 SHORTEST_NAME = 12
 CHECKPOINTS = frozenset({".pt", ".pth", ".safetensors"})  # files that do not fix their input size
+STRIDE = 32  # checkpoints take multiples of it
 CLASSIFIER_FIGURES = ("top1", "top5")
 FIGURES = ("box_ap", "box_ap50", "mask_ap", "mask_ap50")
 
@@ -39,11 +40,15 @@ FIGURES = ("box_ap", "box_ap50", "mask_ap", "mask_ap50")
 @click.command("evaluate")
 @click.argument("models", nargs=-1, metavar="MODEL...", type=click.Path(path_type=Path))
 @click.option("--images", type=click.Path(path_type=Path), help="Folder of the images.")
-@click.option("--annotations", type=click.Path(path_type=Path), help="COCO instances.json of the images.")
+@click.option(
+    "--annotations", type=click.Path(path_type=Path),
+    help="COCO instances.json of the images; or a YOLO data.yaml, which names its own (val).",
+)  # fmt: skip
 @click.option("--imgsz", type=click.IntRange(min=1), help="Input size, for models that do not fix it.")
 @click.option("--classes", metavar="A,B,...", default="", help="Class names, for models that carry none.")
 @head_options
 @click.option("--limit", type=click.IntRange(min=1), help="Use the first N images, by id.")
+@skip_bad_option
 @click.option(
     "--kernels", type=click.Choice(["xnnpack", "builtin", "reference"]), default="xnnpack", show_default=True,
     help="Kernel set for TFLite files; reference is slow, and the same on every machine.",
@@ -73,6 +78,7 @@ def command(
     boxes: str | None,
     input_range: str | None,
     limit: int | None,
+    skip_bad: bool,
     kernels: Kernels,
     threads: int,
     conf: float,
@@ -116,12 +122,11 @@ def command(
     models = tuple(model_path(project, model) for model in models) or (model_path(project, None), project_file(project))
     thresholds = Thresholds(conf, iou, max_det)
     targets = _targets(models, out)
-    count = limit or project.settings.evaluation.limit or None
-    dataset = _dataset(project, images, annotations, count)
+    dataset = _dataset(project, images, annotations, limit, skip_bad)
+    sizes = _sizes(models, imgsz, project)
     results = []
     with open_engine(workers, scheduler) as engine:
-        for model, target in zip(models, targets, strict=True):
-            size = imgsz or (project.settings.model.imgsz if project.found and model.suffix in CHECKPOINTS else None)
+        for model, target, size in zip(models, targets, sizes, strict=True):
             opener = partial(open_runner, kernels=kernels, threads=threads, imgsz=size, names=names, asked=asked)
             if on_board is not None:
                 opener = partial(_open_on_board, on_board, project.cache.root / "on-board", port, asked)
@@ -137,6 +142,8 @@ def command(
                 write_text(target, to_json(result))
     if out == Path("-"):
         click.echo(to_json(results[0]), nl=False)
+        for name, text in remarks(results[0]):
+            click.echo(f"{name}: {text}", err=True)
     else:
         click.echo(render(results))
 
@@ -159,15 +166,15 @@ def render(results: list[EvalResult]) -> str:
     classify = any(metric.name == "top1" for metric in results[0].metrics)
     figures = CLASSIFIER_FIGURES if classify else FIGURES
     shown_as = ["top-1", "top-5"] if classify else ["box AP", "AP50", "mask AP", "AP50"]
-    header = ["model", "backend", "weights", "layout", *shown_as]
-    rows = [_row(result, figures) for result in results]
+    sizes = sorted({result.protocol.imgsz for result in results})
+    header = ["model", "backend", "weights", "layout", *(["px"] if len(sizes) > 1 else []), *shown_as]
+    rows = [_row(result, figures, len(sizes) > 1) for result in results]
     others = sum(max(width(line[i]) for line in [header, *rows]) + 2 for i in range(1, len(header)))
     room = max(SHORTEST_NAME, COLUMNS - others)
     shown = [[shorten(row[0], room), *row[1:]] for row in rows]
     protocol = results[0].protocol
     digest = protocol.annotations_sha256[:12]
     limits = f"conf {protocol.confidence:g}, IoU {protocol.nms_iou:g} per class, at most {protocol.max_detections}"
-    sizes = sorted({result.protocol.imgsz for result in results})
     views = [text for text in dict.fromkeys(r.protocol.augmentation for r in results) if text != "none"]
     lines = [
         ("data", f"{protocol.dataset}, {protocol.num_images} images, annotations {digest}"),
@@ -177,6 +184,9 @@ def render(results: list[EvalResult]) -> str:
         lines += [("NMS", limits), ("AP", f"IoU 0.50:0.95, percent points, {protocol.metric_tool}")]
     lines += [("as on", note) for note in dict.fromkeys(_as_on_notes(results))]
     lines += [("views", text) for text in views]
+    lines += list(dict.fromkeys(line for result in results for line in remarks(result)))
+    if len(sizes) > 1:
+        lines.append(("WARNING", f"rows of {', '.join(map(str, sizes))} px do not compare: pass --imgsz"))
     return f"{table(header, shown, right=range(4, len(header)))}\n\n{facts(lines)}"
 
 
@@ -199,31 +209,58 @@ def _targets(models: tuple[Path, ...], out: Path | None) -> list[Path | None]:
     return [out / f"{stem}.json" for stem in stems]
 
 
+def _sizes(models: tuple[Path, ...], imgsz: int | None, project: Project) -> list[int | None]:
+    """The input size to ask of every model; None where it is the file's own.
+
+    Accuracies stand side by side for one size only: a checkpoint beside a file of a fixed size is measured at that.
+    """
+    usual = project.settings.model.imgsz if project.found else None
+    own = [usual if model.suffix.lower() in CHECKPOINTS else None for model in models]
+    if imgsz is not None or len(models) < 2:
+        return [imgsz or size for size in own]
+    fixed = [_fixed_size(model) for model in models]
+    sizes = {size for size in fixed if size is not None}
+    one = sizes.pop() if len(sizes) == 1 and not max(sizes) % STRIDE else None
+    return [None if have is not None else one or size for have, size in zip(fixed, own, strict=True)]
+
+
+def _fixed_size(model: Path) -> int | None:
+    """The input size that a file has; None where it takes any."""
+    from edgeai.graph import load_graph
+    from edgeai.graph.contract import input_size
+
+    if model.suffix.lower() in CHECKPOINTS:
+        return None
+    return input_size(load_graph(existing_file(model, "a .tflite, .onnx, .pt or .safetensors file")))
+
+
 def _dataset(
-    project: Project, images: Path | None, annotations: Path | None, limit: int | None
+    project: Project, images: Path | None, annotations: Path | None, limit: int | None, skip_bad: bool
 ) -> Dataset | ClassFolders:
     """What to evaluate on: images with annotations, or the folders of a classifier."""
     from edgeai.evaluate.classify import is_class_folders
-    from edgeai.evaluate.dataset import read_dataset
 
+    count = limit or project.settings.evaluation.limit or None
     if images is not None and annotations is None and not project.settings.evaluation.annotations:
-        return _class_folders(images, limit)
+        return _class_folders(images, count, skip_bad)
     try:
-        return read_dataset(*evaluation_set(project, images, annotations), limit)
+        return open_evaluation(project, images, annotations, limit, skip_bad)
     except InputError:
         # the project's annotations are of its own images, which these need not be
         if images is None or annotations is not None or not is_class_folders(images):
             raise
-        return _class_folders(images, limit)
+        return _class_folders(images, count, skip_bad)
 
 
-def _class_folders(images: Path, limit: int | None) -> ClassFolders:
+def _class_folders(images: Path, limit: int | None, skip_bad: bool) -> ClassFolders:
     """Images without annotations: the folders of a classifier."""
     from edgeai.evaluate.classify import read_class_folders
 
     try:
-        return read_class_folders(images, limit)
+        return read_class_folders(images, limit, skip_bad)
     except InputError as error:
+        if "--skip-bad" in error.hint:  # folders of a classifier they are
+            raise
         raise InputError(f"--annotations is missing, and {error.message}", "pass instances.json") from None
 
 
@@ -286,20 +323,22 @@ def _evaluate_as_on(
 ) -> EvalResult:
     """The accuracy of a TFLite file as a board's compiler changes it; float networks are measured as they are."""
     from edgeai.board import load_board
-    from edgeai.quantize.requantize import as_on
+    from edgeai.quantize.requantize import as_on, as_there, converts
 
     profile = load_board(board)
     if model.suffix.lower() != ".tflite":
+        with opener(model) as runner:
+            if converts(profile, runner.granularity):
+                what = f"what {profile.name} makes of the per-channel weights of {model.name} is not known"
+                raise InputError(what, "pass the TFLite file, or quantise with --per-tensor")
         return _evaluate_one(model, opener, dataset, thresholds, tta)
     with tempfile.TemporaryDirectory() as folder:
         run = as_on(existing_file(model, "a .tflite file"), profile, Path(folder))
         result = _evaluate_one(run.path, opener, dataset, thresholds, tta)
-    made = replace(result.provenance, options=(*result.provenance.options, Fact("as_on", run.note)))
-    name = f"{model.stem} as on {profile.name}"
-    return replace(result, model=file_ref(model), name=name, provenance=made)
+    return as_there(result, model, profile, run.note)
 
 
-def _row(result: EvalResult, figures: tuple[str, ...]) -> list[str]:
+def _row(result: EvalResult, figures: tuple[str, ...], sized: bool) -> list[str]:
     values = {entry.name: f"{entry.value:.2f}" for entry in result.metrics}
     runtime, _, kernels = result.backend.partition("/")
     weights = result.granularity.removeprefix("per-")
@@ -308,5 +347,6 @@ def _row(result: EvalResult, figures: tuple[str, ...]) -> list[str]:
         kernels if runtime == "litert" else runtime,
         result.precision if result.granularity == "float" else f"{result.precision}/{weights}",
         result.layout,
+        *([str(result.protocol.imgsz)] if sized else []),
         *[values.get(name, "-") for name in figures],
     ]

@@ -24,17 +24,22 @@ PEAK_TENSORS = 5
 NAME_WIDTH = 50
 BAR = 24
 SLOWEST = 12
+SMALLEST_BARE = 4096  # bytes: a smaller number without a unit was meant in KiB or MiB
 SUFFIXES = {"": 1, "k": 1024, "ki": 1024, "m": 1 << 20, "mi": 1 << 20}
 
 
 def _bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int:
-    """A number of bytes: `800K`, `1.5M`, `2KiB`; 0 where none is given."""
+    """A number of bytes: `800K`, `1.5M`, `2KiB`; 0 where none is given. A small number needs its unit."""
     if value is None:
         return 0
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*([kKmM]i?)?[bB]?", value.strip())
     if found is None or float(found[1]) <= 0:
         raise click.BadParameter(f"{value!r} is not a size; write for example 800K or 1.5M", ctx, param)
-    return int(float(found[1]) * SUFFIXES[(found[2] or "").lower()])
+    count = int(float(found[1]) * SUFFIXES[(found[2] or "").lower()])
+    if not found[2] and not value.strip().lower().endswith("b") and count < SMALLEST_BARE:
+        text = f"{value!r} is {count} bytes; write {value.strip()}K for KiB, {value.strip()}M for MiB, or {count}B"
+        raise click.BadParameter(text, ctx, param)
+    return count
 
 
 @click.command(short_help="Say whether a model fits a board, and how fast it will be.")
@@ -176,6 +181,7 @@ def render(result: Footprint, per_op: bool = False) -> str:
 
 def _summary(result: Footprint) -> str:
     verdict = "fits" if result.fits else "DOES NOT RUN ON" if _nowhere(result) else "DOES NOT FIT"
+    verdict = "fits, and is OVER THE LATENCY BUDGET on" if result.too_slow else verdict
     peak_bytes = sum(tensor.count for tensor in result.peak_tensors)
     pairs = [
         ("verdict", f"{verdict} {result.board} ({result.source})"),

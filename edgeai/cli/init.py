@@ -26,7 +26,8 @@ def command(model: Path | None, calibration: Path | None, images: Path | None, a
     """
     here = Path.cwd()
     if model is None:
-        found = sorted(path.name for path in here.iterdir() if path.suffix in CHECKPOINTS)
+        shown = [path for path in here.iterdir() if not path.name.startswith(".")]
+        found = sorted(path.name for path in shown if path.suffix in CHECKPOINTS)
         model = Path(found[0]) if len(found) == 1 else None
     given = (model, calibration, images, annotations)
     file = write_template(here, *(path.as_posix() if path else "" for path in given))

@@ -12,6 +12,7 @@ TITLES = {
     "qdq": "write QDQ ONNX",
     "calibrate": "calibrate",
     "quantize": "quantize",
+    "requantize": "requantize as the board does",
     "evaluate": "evaluate",
 }
 

@@ -20,6 +20,7 @@ from edgeai.recognise import HEADS, RANGES, Asked
 from edgeai.stages import Recipe, Stages
 
 if TYPE_CHECKING:
+    from edgeai.evaluate.dataset import Dataset
     from edgeai.report.dossier import Dossier
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,6 +49,10 @@ DECODED = [name for name, (_, decoded) in HEADS.items() if decoded]
 
 imgsz_option = click.option("--imgsz", type=int, metavar="N", help="Input size in pixels, a multiple of 32.")
 layout_option = click.option("--layout", type=click.Choice(["raw", "split", "concat"]), help="Head layout.")
+skip_bad_option = click.option(
+    "--skip-bad", is_flag=True, help="Leave out unreadable pictures and objects without area, and count them."
+)
+overlap_option = click.option("--allow-overlap", is_flag=True, help="Let calibration images be evaluation images.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
@@ -114,15 +119,34 @@ def model_path(project: Project, given: Path | None) -> Path:
     return chosen
 
 
-def evaluation_set(project: Project, images: Path | None, annotations: Path | None) -> tuple[Path, Path]:
-    """Images and annotations of the command line, else of the project file. Raises InputError where one is missing."""
+def evaluation_set(
+    project: Project, images: Path | None, annotations: Path | None
+) -> tuple[Path | None, Path]:
+    """Images and annotations of the command line, else of the project file; a YOLO data.yaml names its own images.
+    Raises InputError where one is missing."""
+    from edgeai.evaluate.yolo import is_yolo
+
     settings = project.settings.evaluation
-    folder = images or project.path(settings.images)
     file = annotations or project.path(settings.annotations)
+    if file is not None and is_yolo(file):
+        return images, file
+    folder = images or project.path(settings.images)
     if folder is None or file is None:
         missing = "--images DIR" if folder is None else "--annotations instances.json"
         raise InputError(f"no evaluation set: {missing} is missing", f"pass {missing}, or set it in edgeai.toml")
     return folder, file
+
+
+def open_evaluation(
+    project: Project, images: Path | None, annotations: Path | None, limit: int | None, skip_bad: bool
+) -> Dataset:
+    """The evaluation set of the command line, else of the project file, checked."""
+    from edgeai.evaluate.dataset import read_dataset
+
+    settings = project.settings.evaluation
+    return read_dataset(
+        *evaluation_set(project, images, annotations), limit or settings.limit or None, skip_bad or settings.skip_bad
+    )
 
 
 def calibration_set(project: Project, given: Path | None, limit: int | None, seed: int | None) -> CalibrationSource:

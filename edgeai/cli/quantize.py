@@ -15,8 +15,10 @@ from edgeai.cli.options import (
     evaluation_set,
     json_option,
     model_path,
+    overlap_option,
     quantize_options,
     recipe,
+    skip_bad_option,
 )
 from edgeai.cli.render import emit, facts, kib
 from edgeai.cli.search import search
@@ -38,6 +40,8 @@ from edgeai.stages import Stages, deliver
 @click.option("--board", default="stm32n6", show_default=True, help="The board a search counts the cost on.")
 @click.option("--images", type=PathParam, metavar="DIR", help="Images a search measures on.")
 @click.option("--annotations", type=PathParam, metavar="JSON", help="Their annotations in COCO format.")
+@skip_bad_option
+@overlap_option
 @click.option("-o", "--output", type=PathParam, metavar="OUT.tflite", help="Where to write the file.")
 @json_option
 def command(
@@ -62,6 +66,8 @@ def command(
     board: str,
     images: Path | None,
     annotations: Path | None,
+    skip_bad: bool,
+    allow_overlap: bool,
     output: Path | None,
     as_json: bool,
 ) -> None:
@@ -93,7 +99,11 @@ def command(
         chosen_layout, chosen_grain, _ = search(
             project, source, wanted.imgsz, board, layout, granularity, recipe_file,
             _calibration(project, calibration, limit, seed),
-            EvaluationSection(str(folder.resolve()), str(file.resolve())), max_drop,
+            EvaluationSection(
+                str(folder.resolve()) if folder else "", str(file.resolve()), 0,
+                skip_bad or project.settings.evaluation.skip_bad,
+                allow_overlap or project.settings.evaluation.allow_overlap,
+            ), max_drop,
         )  # fmt: skip
         wanted = replace(wanted, layout=chosen_layout, granularity=chosen_grain)
     stages = Stages(project.cache, TerminalListener())

@@ -30,8 +30,9 @@ def status() -> str:
 
 
 def _without_project(here: Path) -> str:
-    models = sorted(path.name for path in here.iterdir() if path.suffix.lower() in CHECKPOINTS)
-    files = sorted(path.name for path in here.glob("*.tflite"))
+    shown = [path for path in here.iterdir() if not path.name.startswith(".")]
+    models = sorted(path.name for path in shown if path.suffix.lower() in CHECKPOINTS)
+    files = sorted(path.name for path in shown if path.suffix == ".tflite")
     if files:
         advice = f"edgeai footprint {files[0]} --board stm32n6, edgeai inspect {files[0]}, or edgeai init"
     elif models:
@@ -74,11 +75,17 @@ def _summary(last: tuple[Path, RunRecord | None]) -> str:
     folder, record = last
     if record is None:
         return f"{folder}, of another version of edgeai"
-    fits = all(need.fits for need in record.footprints)
     passed = all(verdict.passed for verdict in record.verdicts)
     words = f"{len(record.quantized)} int8 file{'s' if len(record.quantized) != 1 else ''}"
     verdict = "accuracy passed" if passed else "lost too much"
-    return f"{folder}: {words}, {verdict}, {'fits' if fits else 'does not fit'}"
+    return f"{folder}: {words}, {verdict}, {_fitting(record)}"
+
+
+def _fitting(record: RunRecord) -> str:
+    unfit = [need for need in record.footprints if not need.fits]
+    if not unfit:
+        return "fits"
+    return "over the latency budget" if all(need.too_slow for need in unfit) else "does not fit"
 
 
 def _next(missing: list[str], last: tuple[Path, RunRecord | None] | None) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from edgeai.artifacts import SweepResult, SweepRow, to_json
-from edgeai.cli.options import PathParam, json_option
+from edgeai.cli.options import PathParam, json_option, overlap_option, skip_bad_option
 from edgeai.cli.render import kib, markdown_table, shorten, table
 from edgeai.errors import ToolError
 from edgeai.files import write_text
@@ -23,9 +23,13 @@ NAME = 22  # columns of a model's name
 @click.argument("file", type=PathParam, metavar="SWEEP.toml")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes here.")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", default="", help="A running Dask scheduler, instead.")
+@skip_bad_option
+@overlap_option
 @click.option("--out", type=PathParam, metavar="DIR", help="Where table and picture go.  [default: runs/SWEEP]")
 @json_option
-def command(file: Path, workers: int, scheduler: str, out: Path | None, as_json: bool) -> int:
+def command(
+    file: Path, workers: int, scheduler: str, skip_bad: bool, allow_overlap: bool, out: Path | None, as_json: bool
+) -> int:
     """Quantise, evaluate and assess every combination that SWEEP.toml names.
 
     Finished stages are kept, so a sweep that was killed goes on where it was. Exit code 5 where a point failed.
@@ -36,10 +40,10 @@ def command(file: Path, workers: int, scheduler: str, out: Path | None, as_json:
     """
     from edgeai.sweep.engine import open_engine
     from edgeai.sweep.picture import picture
-    from edgeai.sweep.plan import read_plan
+    from edgeai.sweep.plan import read_plan, relaxed
     from edgeai.sweep.run import run_sweep
 
-    plan = read_plan(file)
+    plan = relaxed(read_plan(file), skip_bad, allow_overlap)
     project = load_project()
     with open_engine(workers, scheduler) as engine, Progress(f"sweep {plan.name}") as progress:
         result = run_sweep(plan, project.cache, engine, progress.report)

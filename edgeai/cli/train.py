@@ -49,6 +49,7 @@ def _augmentation(flag: str, text: str) -> Callable[[F], F]:
 @click.option("--val-images", type=PathParam, help="Folder of the validation images.")
 @click.option("--val-limit", type=click.IntRange(min=1), help="Validate on the first N images.")
 @click.option("--classes", metavar="A,B,...", default="", help="Learn these classes only.")
+@click.option("--skip-bad", is_flag=True, help="Leave out unreadable pictures and objects without area.")
 @click.option("--licence", default="", help="Licence of the weights; those of a checkpoint keep theirs.")
 @_setting("--imgsz", int, "Input size in pixels, a multiple of 32.")
 @_setting("--epochs", int, "Passes over the images.")
@@ -94,6 +95,7 @@ def command(
     val_images: Path | None,
     val_limit: int | None,
     classes: str,
+    skip_bad: bool,
     licence: str,
     qat: QatMode | None,
     no_augment: bool,
@@ -126,7 +128,7 @@ def command(
         raise InputError(f"{len(data)} --data and {len(images)} --images", "pass one --images for each --data, or none")
     folders: tuple[Path | None, ...] = images or (None,) * len(data)
     chosen = tuple(name.strip() for name in classes.split(",") if name.strip())
-    inputs = Inputs(tuple(zip(data, folders, strict=True)), val_data, val_images, val_limit, chosen, licence)
+    inputs = Inputs(tuple(zip(data, folders, strict=True)), val_data, val_images, val_limit, chosen, licence, skip_bad)
     settings = _settings(options, qat, no_augment)
     listener = TerminalListener()
     try:

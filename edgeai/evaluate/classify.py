@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeai.artifacts import ClassMetric, EvalProtocol, EvalResult, Fact, Metric, Provenance
+from edgeai.artifacts import ClassMetric, Count, EvalProtocol, EvalResult, Fact, Metric, Provenance
 from edgeai.errors import InputError
+from edgeai.evaluate import flaws
 from edgeai.evaluate.backends.base import Runner, package_version
-from edgeai.files import IMAGE_SUFFIXES, sha256_bytes, sha256_file
+from edgeai.evaluate.classes import BY_NAME, BY_ORDER, match
+from edgeai.files import images_in, sha256_bytes, sha256_file
 from edgeai.images import canvas, read_image
+from edgeai.pictures import look
 
 DESCRIPTION = "shorter side to the input size, centre crop, bilinear"
 
@@ -25,44 +28,50 @@ class LabelledImage:
 
 @dataclass(frozen=True, slots=True)
 class ClassFolders:
-    """Images by class, in the order of class name and file name."""
+    """Images by class, in the order of class name and file name. `counts`: what was left out."""
 
     name: str
     classes: tuple[str, ...]
     images: tuple[LabelledImage, ...]
+    counts: tuple[Count, ...] = ()
 
 
 def is_class_folders(folder: Path) -> bool:
     """At least two folders of images and no images beside them: sorted by class, not the images of a COCO file. One
     such folder is more likely the `images/` of a set whose own folder was named."""
-    entries = list(folder.iterdir()) if folder.is_dir() else []
-    classes = [entry for entry in entries if entry.is_dir() and any(map(_is_image, entry.iterdir()))]
-    return len(classes) > 1 and not any(map(_is_image, entries))
+    if not folder.is_dir():
+        return False
+    return len([entry for entry in _folders(folder) if images_in(entry)]) > 1 and not images_in(folder)
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES
+def _folders(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def read_class_folders(folder: Path, limit: int | None = None) -> ClassFolders:
-    """The images below `folder/CLASS/`. `limit` takes every n-th, so that all classes stay in.
+def read_class_folders(folder: Path, limit: int | None = None, skip_bad: bool = False) -> ClassFolders:
+    """The images below `folder/CLASS/`. `limit` takes every n-th, so that all classes stay in; `skip_bad` leaves
+    unreadable ones out.
 
-    Raises InputError where there is no folder of images.
+    Raises InputError where there is no folder of images, or some cannot be read.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder", "pass a folder with one folder of images per class")
-    classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
-    images = tuple(
-        LabelledImage(path, label)
-        for label in classes
-        for path in sorted((folder / label).iterdir())
-        if _is_image(path)
-    )
+    classes = tuple(entry.name for entry in _folders(folder))
+    images = tuple(LabelledImage(path, label) for label in classes for path in images_in(folder / label))
     if not images:
         raise InputError(f"{folder} has no folders of images", "pass a folder with one folder of images per class")
     if limit is not None and limit < len(images):
         images = tuple(images[i * len(images) // limit] for i in range(limit))
-    return ClassFolders(folder.name, classes, images)
+    found, whole = flaws.Flaws(), []
+    for image, picture in zip(images, look([image.path for image in images]), strict=True):
+        if picture is None:
+            found.add(flaws.UNREADABLE, f"{image.label}/{image.path.name}")
+        else:
+            whole.append(image)
+    counts = found.settle(folder.name, skip_bad)
+    if not whole:
+        raise InputError(f"{folder} has no image that can be read", "use JPEG or PNG files")
+    return ClassFolders(folder.name, classes, tuple(whole), counts)
 
 
 def evaluate_classes(
@@ -70,13 +79,13 @@ def evaluate_classes(
 ) -> EvalResult:
     """Metrics `top1` and `top5` in percent points, and top-1 per class.
 
-    Classes correspond by name, or by order where the counts are equal. Raises InputError otherwise, and for a
-    network that is no classifier.
+    Classes correspond by name; by order where no name matches and there are equally many, which is said. Raises
+    InputError otherwise, and for a network that is no classifier.
     """
     contract = runner.contract
     if contract.spec.task != "classify":
         raise InputError(f"{runner.name} is no classifier", "pass --annotations for a detector")
-    index = _class_index(contract.spec.names, dataset)
+    index, by = _class_index(contract.spec.names, dataset)
     hits: dict[str, list[int]] = {label: [] for label in dataset.classes}
     in_five = 0
     for image in dataset.images:
@@ -107,17 +116,24 @@ def evaluate_classes(
             versions=(package_version("numpy"), *runner.versions),
             licence=contract.spec.licence,
         ),
+        data=dataset.counts,
+        classes_by=by,
+        class_pairs=() if by == BY_NAME else tuple(Fact(contract.spec.names[i], k) for k, i in index.items()),
     )
 
 
-def _class_index(names: tuple[str, ...], dataset: ClassFolders) -> dict[str, int]:
-    """The output channel of every class."""
-    if set(dataset.classes) <= set(names):
-        return {label: names.index(label) for label in dataset.classes}
-    if len(names) == len(dataset.classes):
-        return {label: i for i, label in enumerate(dataset.classes)}
+def _class_index(names: tuple[str, ...], dataset: ClassFolders) -> tuple[dict[str, int], str]:
+    """The output channel of every class, and how they were paired."""
+    found = match(dataset.classes, names)
+    by_name = {label: place for label, place in zip(dataset.classes, found, strict=True) if place is not None}
+    if len(by_name) == len(dataset.classes):
+        return by_name, BY_NAME
+    if not by_name and len(names) == len(dataset.classes):
+        return {label: i for i, label in enumerate(dataset.classes)}, BY_ORDER
+    unknown = next(label for label in dataset.classes if label not in by_name)
     raise InputError(
-        f"the model has {len(names)} classes, {dataset.name} has {len(dataset.classes)} folders of other names",
+        f"the model has {len(names)} classes, {dataset.name} has {len(dataset.classes)} folders, "
+        f"and {unknown!r} is no class of the model",
         "name the folders as the model names its classes",
     )
 

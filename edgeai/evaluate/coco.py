@@ -17,6 +17,7 @@ from edgeai.errors import InputError
 from edgeai.evaluate.backends.base import Runner, package_version
 from edgeai.evaluate.blas import one_blas_thread
 from edgeai.evaluate.bootstrap import packed_class
+from edgeai.evaluate.classes import pair
 from edgeai.evaluate.dataset import Dataset, Image
 from edgeai.evaluate.nms import IOU, MAX_DETECTIONS
 from edgeai.evaluate.postprocess import Detections, Thresholds, postprocess
@@ -63,9 +64,16 @@ def evaluate(
     and categories do not correspond, an image is unreadable or not of its annotated size, or masks are not annotated.
     """
     thresholds = Thresholds(conf, iou, max_det)
-    category_ids(runner.contract.spec.names, dataset)  # fail before the work, not after it
+    check(runner, dataset)
     found = detect(runner, dataset, thresholds, progress, views)
     return summarise(runner, dataset, found, thresholds, views)
+
+
+def check(runner: Runner, dataset: Dataset) -> None:
+    """Fail before the work, not after it: classes that do not correspond, masks that are not annotated."""
+    pair(runner.contract.spec.names, dataset)
+    if runner.contract.spec.task == "segment":
+        dataset.need_masks("mask AP needs an outline of every object")
 
 
 def detect(
@@ -115,6 +123,7 @@ def summarise(
 ) -> EvalResult:
     """The result that the detections of `detect` amount to."""
     contract = runner.contract
+    pairing = pair(contract.spec.names, dataset)
     accuracy = measure(dataset, found, contract.spec.names, masks=contract.spec.task == "segment")
     protocol = EvalProtocol(
         dataset=dataset.name,
@@ -152,23 +161,15 @@ def summarise(
         detections=sum(len(entry.found.scores) for entry in found),
         provenance=provenance,
         matches=accuracy.matches,
+        classes_by=pairing.by,
+        class_pairs=pairing.pairs,
+        data=dataset.counts,
     )
 
 
 def category_ids(names: Sequence[str], dataset: Dataset) -> tuple[int, ...]:
-    """The category id of every class of a model: by name where the data set has them all, by order where the counts
-    are equal. Raises InputError otherwise."""
-    by_name = {category.name: category.id for category in dataset.categories}
-    if len(set(names)) == len(names) and all(name in by_name for name in names):
-        return tuple(by_name[name] for name in names)
-    if len(names) == len(dataset.categories):
-        return tuple(category.id for category in dataset.categories)
-    unknown = next((name for name in names if name not in by_name), names[0])
-    raise InputError(
-        f"the model has {len(names)} classes, {dataset.name} has {len(dataset.categories)} categories, "
-        f"and {unknown!r} is none of them",
-        "evaluate on a data set of the model's classes, or name them: --classes a,b",
-    )
+    """The category id of every class of a model (`classes.pair`). Raises InputError where they do not correspond."""
+    return pair(names, dataset).ids
 
 
 def measure(dataset: Dataset, found: Sequence[ImageDetections], names: Sequence[str], masks: bool) -> Accuracy:
@@ -177,8 +178,8 @@ def measure(dataset: Dataset, found: Sequence[ImageDetections], names: Sequence[
     Metrics `box_ap` (IoU 0.50:0.95), `box_ap50`, `box_ap75`, and `mask_...` where `masks`. Raises InputError where
     masks are asked for and not annotated, or no category of the model has an object.
     """
-    if masks and not dataset.has_masks:
-        raise InputError(f"{dataset.name} has objects without masks", "mask AP needs a segmentation of every object")
+    if masks:
+        dataset.need_masks("mask AP needs an outline of every object")
     ids = category_ids(names, dataset)
     truth = _truth(dataset, masks)
     entries = [entry for image in found for entry in _results(image, ids)]

@@ -7,10 +7,11 @@ import math
 from edgeai.artifacts import MemoryEstimate, Quantity, SoftwareOperator, SupportSummary
 from edgeai.board import Board
 from edgeai.footprint import n6
+from edgeai.footprint.advice import has_decoded_head
 from edgeai.footprint.live import live_ranges, peak
 from edgeai.footprint.mcu import mcu_ram
 from edgeai.footprint.planner import Plan, live_peak
-from edgeai.footprint.support import support
+from edgeai.footprint.support import RAW_HEAD, support
 from edgeai.footprint.tables import Table, table_for, tables
 from edgeai.footprint.weights import Constants, constants, mcu_flash, n6_flash
 from edgeai.graph.types import Graph
@@ -97,8 +98,10 @@ def summarise_support(graph: Graph, board: Board, version: str) -> SupportSummar
     target = target_of(board)
     found = support(graph, target, version or table_for(target).versions[-1])
     kinds: dict[tuple[str, str, str, str], int] = {}
+    decoded = has_decoded_head(graph)
     for op, place in found.software:
-        key = (op.kind, place.unit, place.reason, place.advice)
+        advice = place.advice if decoded or place.advice != RAW_HEAD else ""
+        key = (op.kind, place.unit, place.reason, advice)
         kinds[key] = kinds.get(key, 0) + 1
     ordered = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
     software = tuple(SoftwareOperator(kind, n, unit, why, advice) for (kind, unit, why, advice), n in ordered)

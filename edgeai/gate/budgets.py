@@ -87,8 +87,8 @@ def budget_checks(
 
 def _fits(need: Footprint) -> BudgetCheck:
     return BudgetCheck(
-        name="fits",
-        kind="memory",
+        name="latency" if need.too_slow else "fits",
+        kind="latency" if need.too_slow else "memory",
         subject=f"{need.model.name} on {need.board}",
         unit="bytes",
         measured=float(need.activations_bytes + need.weights_bytes),

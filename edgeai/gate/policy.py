@@ -21,7 +21,8 @@ from edgeai.artifacts import (
     Matches,
     Provenance,
 )
-from edgeai.errors import InputError
+from edgeai.errors import AccuracyError, InputError
+from edgeai.evaluate.remarks import blind
 from edgeai.provenance import versions
 
 DEFAULT_METRICS = ("box_ap", "mask_ap", "top1")
@@ -71,7 +72,7 @@ def judge(
     A drop is baseline − candidate in percent points; a gain is a negative drop. Without `metrics`: `box_ap`,
     `mask_ap` and `top1`, as far as both results hold them. Raises InputError where the results were made under
     different protocols, where a metric is missing or not a percentage, where the limit is not a number >= 0, or where
-    a strict rule finds no interval to decide by.
+    a strict rule finds no interval to decide by; AccuracyError where the baseline finds nothing.
     """
     _check_limit(max_drop)
     if rule.max_class_drop is not None:
@@ -79,6 +80,8 @@ def judge(
     if rule.interval and not 0.5 <= rule.interval < 1:
         raise InputError(f"a confidence of {rule.interval:g} makes no sense", "pass a number such as 0.95")
     same_protocol(baseline, candidate)
+    if text := blind(baseline):
+        raise AccuracyError(f"the baseline says nothing: {text}", "no drop from it would: check its data set")
     chosen = tuple(dict.fromkeys(metrics)) or _common(baseline, candidate)
     checks = tuple(check(name, baseline, candidate, max_drop, rule) for name in chosen)
     classes = tuple(drop for name in chosen for drop in _class_drops(name, baseline, candidate, rule))

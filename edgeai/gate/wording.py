@@ -73,6 +73,8 @@ def amount(value: float | None, unit: str) -> str:
 
 
 def budget_sentence(check: BudgetCheck) -> str:
+    if not check.limit and check.kind == "latency":
+        return f"{check.subject} fits, and is over its latency budget: {check.note}"
     if not check.limit:
         return f"{check.subject} does not fit: {check.note}" if not check.passed else f"{check.subject} fits"
     side = "within" if check.passed else "over"

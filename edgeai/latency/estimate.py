@@ -134,7 +134,8 @@ def _assess(graph: Graph, path: Path, board: Board, version: str, limits: Limits
     if limit and latency.ms.point > limit:
         ms = latency.ms.point
         reasons = (f"latency is over its budget by {ms - limit:.1f} ms: {ms:.1f} of {limit:g} ms", *reasons)
-    return dataclasses.replace(found, latency=latency, reasons=reasons, fits=found.fits and reasons is found.reasons)
+    fits = found.fits and reasons is found.reasons
+    return dataclasses.replace(found, latency=latency, reasons=reasons, fits=fits, memory_fits=found.fits)
 
 
 def _what_if(name: str, graph: Graph, path: Path, board: Board, version: str, limits: Limits) -> WhatIf:

@@ -64,7 +64,8 @@ def _sources(word: str) -> list[Source]:
         return [Moving(f"camera{number or 0}", None, int(number or 0))]
     path = Path(word)
     if path.is_dir():
-        stills: list[Source] = [Still(file) for file in sorted(path.iterdir()) if file.suffix.lower() in IMAGES]
+        shown = [file for file in sorted(path.iterdir()) if not file.name.startswith(".")]
+        stills: list[Source] = [Still(file) for file in shown if file.suffix.lower() in IMAGES]
         if not stills:
             raise InputError(f"{path} holds no images", f"known are {', '.join(sorted(IMAGES))}")
         return stills

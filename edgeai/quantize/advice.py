@@ -101,7 +101,12 @@ def advice(check: CalibrationCheck | None, images: int, names: Sequence[str]) ->
             f"({100 * check.worst:.0f} % at {check.worst_tensor[-40:]}): add images"
         )
     missing = [name for name, count in zip(names, check.seen, strict=False) if not count]
-    if check.seen and len(missing) > (1 - FEW_CLASSES) * len(check.seen):
+    if check.seen and len(missing) == len(check.seen):
+        found.append(
+            f"WARNING: the float network finds nothing in the {images} calibration images: are they photos of what it "
+            "is to find, and is its input what it was trained with (--mean, --std)?"
+        )
+    elif check.seen and len(missing) > (1 - FEW_CLASSES) * len(check.seen):
         found.append(
             f"the network finds {len(check.seen) - len(missing)} of its {len(check.seen)} classes in the calibration "
             f"images; not {', '.join(missing[:3])}: add photos of what it is to find"

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeai.artifacts import CalibrationSet, Contract, FileRef, from_json
 from edgeai.errors import InputError
-from edgeai.files import IMAGE_SUFFIXES, file_ref, sha256_bytes
+from edgeai.files import images_in, sha256_bytes
+from edgeai.pictures import look
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from edgeai.evaluate.dataset import Dataset
+
 DEFAULT_LIMIT = 128
+LISTED = 5  # unreadable images that are named
 HINT = "pass --calibration DIR with 100 or so photos of what the camera will see"
 
 
@@ -32,7 +36,8 @@ def open_calibration(source: Path | None, limit: int = DEFAULT_LIMIT, seed: int 
     """The calibration images of a folder, a text file with one path a line, or a manifest (JSON of CalibrationSet).
 
     A folder or list longer than `limit` is thinned by a seeded choice; a manifest is used as it stands and every
-    image is held against its hash. Raises InputError where there is nothing to calibrate with.
+    image is held against its hash. Every chosen image is decoded once: what is none must not end the work half-way.
+    Raises InputError where there is nothing to calibrate with, or an image cannot be read.
     """
     if source is None:
         raise InputError("no calibration images given; int8 ranges cannot be made up", HINT)
@@ -46,7 +51,7 @@ def open_calibration(source: Path | None, limit: int = DEFAULT_LIMIT, seed: int 
 
 
 def _images_below(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    found = images_in(folder, below=True)
     if not found:
         raise InputError(f"no images in {folder}", HINT)
     return found
@@ -55,7 +60,7 @@ def _images_below(folder: Path) -> list[Path]:
 def _listed(source: Path) -> list[Path]:
     """The files a list names, relative to the list's own folder or to `images/` beside it."""
     try:
-        lines = [line.strip() for line in source.read_text().splitlines()]
+        lines = [line.strip() for line in source.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError:
         raise InputError(f"{source} is neither a folder nor a list of images", HINT) from None
     names = [line for line in lines if line and not line.startswith("#")]
@@ -65,6 +70,8 @@ def _listed(source: Path) -> list[Path]:
 
 
 def _find(name: str, source: Path) -> Path:
+    if "\\" in name and not (source.parent / name).is_file():  # written under Windows
+        name = name.replace("\\", "/")
     for candidate in (source.parent / name, source.parent / "images" / name):
         if candidate.is_file():
             return candidate
@@ -78,19 +85,54 @@ def _chosen(name: str, paths: list[Path], limit: int, seed: int) -> CalibrationS
     ordered = sorted(paths, key=lambda path: path.as_posix())
     if len(ordered) > limit:
         ordered = sorted(random.Random(seed).sample(ordered, limit), key=lambda path: path.as_posix())
-    images = tuple(file_ref(path) for path in ordered)
+    images = _looked_at(ordered)
     return CalibrationSource(_describe(name, images, seed), tuple(ordered))
 
 
 def _from_manifest(source: Path) -> CalibrationSource:
     manifest = from_json(CalibrationSet, source.read_text(), str(source))
     paths = tuple(_find(image.name, source) for image in manifest.images)
-    for image, path in zip(manifest.images, paths, strict=True):
-        if file_ref(path).sha256 != image.sha256:
+    for image, seen, path in zip(manifest.images, _looked_at(paths), paths, strict=True):
+        if seen.sha256 != image.sha256:
             raise InputError(f"{path} is not the image that {source} describes", "its hash differs")
     if not paths:
         raise InputError(f"the manifest {source} names no image", HINT)
     return CalibrationSource(_describe(manifest.name, manifest.images, manifest.seed), paths)
+
+
+def _looked_at(paths: Sequence[Path]) -> tuple[FileRef, ...]:
+    """The files of images that can be read. Raises InputError that lists those that cannot."""
+    pictures = look(paths)
+    broken = [path.name for path, picture in zip(paths, pictures, strict=True) if picture is None]
+    if broken:
+        rest = f" and {len(broken) - LISTED:,} more" if len(broken) > LISTED else ""
+        raise InputError(
+            f"{len(broken):,} of {len(paths):,} calibration images cannot be read: {', '.join(broken[:LISTED])}{rest}",
+            "take them out of the set, or put whole JPEG or PNG files in their place",
+        )
+    return tuple(
+        FileRef(path.name, picture.sha256, picture.bytes)
+        for path, picture in zip(paths, pictures, strict=True)
+        if picture is not None
+    )
+
+
+def check_overlap(calibration: CalibrationSet, dataset: Dataset, allowed: bool = False) -> str:
+    """What to say where calibration images are evaluation images; "" where none is.
+
+    Raises InputError unless that is `allowed`: ranges made on the images they are judged by flatter the file.
+    """
+    evaluated = {image.sha256 for image in dataset.images}
+    both = [image.name for image in calibration.images if image.sha256 in evaluated]
+    if not both:
+        return ""
+    rest = f" and {len(both) - LISTED:,} more" if len(both) > LISTED else ""
+    text = f"{len(both):,} of {len(calibration.images):,} calibration images are evaluation images"
+    if not allowed:
+        raise InputError(
+            f"{text}: {', '.join(both[:LISTED])}{rest}", "calibrate with other photos, or pass --allow-overlap"
+        )
+    return f"{text}: the accuracy flatters the int8 files"
 
 
 def _describe(name: str, images: tuple[FileRef, ...], seed: int) -> CalibrationSet:

@@ -9,6 +9,7 @@ scales and zero points; biases are coded anew, because their step is input scale
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,8 +17,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeai.artifacts import EvalResult, Fact
 from edgeai.board import Board
 from edgeai.errors import InputError
+from edgeai.files import file_ref
 from edgeai.graph import load_graph
 from edgeai.graph.types import Graph, Op, Tensor
 from edgeai.quantize.flat import add_buffer, along, constant, pack, read_tree, real
@@ -181,6 +184,17 @@ class AsOn:
 
     path: Path
     note: str
+
+
+def as_there(result: EvalResult, model: Path, board: Board, note: str) -> EvalResult:
+    """The accuracy of what `board` runs for `model`, under the name of the model."""
+    made = dataclasses.replace(result.provenance, options=(*result.provenance.options, Fact("as_on", note)))
+    return dataclasses.replace(result, model=file_ref(model), name=f"{model.stem} as on {board.name}", provenance=made)
+
+
+def converts(board: Board, granularity: str) -> bool:
+    """Whether the tools of `board` change a file of this granularity."""
+    return board.family in FAMILIES and granularity == "per-channel"
 
 
 def as_on(model: Path, board: Board, folder: Path) -> AsOn:

@@ -10,7 +10,7 @@ from edgeai.artifacts import EvalResult, HtmlReport, RunRecord
 from edgeai.board import Board
 from edgeai.errors import EdgeAIError, InputError
 from edgeai.evaluate.bootstrap import drop_interval
-from edgeai.files import file_ref, write_text
+from edgeai.files import file_ref, images_in, write_text
 from edgeai.report import html
 from edgeai.report.commands import reproduce
 from edgeai.report.dossier import Dossier
@@ -95,7 +95,7 @@ def _examples(
         return (), "the float model is not in the run folder: pass --reference"
     if extras.images is None or not extras.images.is_dir():
         return (), NO_IMAGES
-    paths = sorted(path for path in extras.images.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    paths = [path for path in images_in(extras.images) if path.suffix.lower() in (".jpg", ".jpeg", ".png")]
     try:
         return examples(reference, main.path, paths, progress), "the networks find nothing in the first images"
     except EdgeAIError as error:

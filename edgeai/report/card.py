@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from edgeai import __version__
 from edgeai.artifacts import (
@@ -19,13 +20,13 @@ from edgeai.artifacts import (
     ModelCard,
     Provenance,
 )
-from edgeai.board import Board
+from edgeai.board import Board, all_boards
 from edgeai.errors import EdgeAIError, InputError
 from edgeai.report import card_tables as tables
 from edgeai.report.commands import reproduce
 from edgeai.report.dossier import Dossier
 from edgeai.report.licences import review, weights_licence
-from edgeai.report.subject import TASKS, Subject, subjects
+from edgeai.report.subject import TASKS, Subject, meant_for, subjects
 
 PAPERS = {
     "yolov8": "https://arxiv.org/abs/2305.09972",
@@ -78,7 +79,7 @@ def make_card(
         models=tuple(subject.file for subject in found),
         network=_network(found[0]),
         files=_files(found),
-        platforms=_platforms(found[0], boards),
+        platforms=_platforms(dossier, found, boards),
         tables=(*made, *([ap] if ap else [])),
         absent=_absent(made, ap),
         licences=report,
@@ -169,15 +170,23 @@ def _again(
     return " ".join([*parts, *([f"--core {shlex.quote(core)}"] if core else [])])
 
 
-def _platforms(subject: Subject, boards: Sequence[Board]) -> CardTable:
-    """Advice for the first model of the card; empty where its file is not at hand."""
+def _platforms(dossier: Dossier, found: Sequence[Subject], boards: Sequence[Board]) -> CardTable:
+    """Advice for the first model of the card, for the project's boards for the file that was made for each; empty
+    where the file is not at hand."""
     from edgeai.latency.recommend import recommend
 
     header = ("Platform", "Supported", "Recommended", "Why")
+    subject = found[0]
     if subject.path is None:
         return CardTable("Recommended platforms", header, (), (f"{subject.file.name} is not in the run folder.",))
     try:
-        return tables.platforms(recommend(subject.path), [board.name for board in boards])
+        names = [board.name for board in boards]
+        advice = recommend(subject.path, tuple(board for board in all_boards() if board.name not in names))
+        own = [
+            entry for board in boards
+            for entry in recommend(meant_for(dossier, found, board.name).path or subject.path, (board,)).boards
+        ]  # fmt: skip
+        return tables.platforms(replace(advice, boards=(*own, *advice.boards)), names)
     except EdgeAIError as error:
         return CardTable("Recommended platforms", header, (), (f"No advice: {error.message}.",))
 

@@ -321,13 +321,14 @@ def protocol_text(result: EvalResult) -> str:
 
 
 def platforms(advice: Recommendation, preferred: Sequence[str] = ()) -> CardTable:
-    """Supported and recommended per STM32 series: a series is what its best board is, of equals a `preferred` one."""
+    """Supported and recommended per STM32 series: a series is what its `preferred` board is, the project's; without
+    one, what its best board is."""
     rank = {"no": 0, "supported": 1, "recommended": 2}
     families = [*SERIES, *sorted({a.family for a in advice.boards} - set(SERIES))]
     rows = []
     for family in families:
         boards = [a for a in advice.boards if a.family == family]
-        boards.sort(key=lambda a: (-rank[a.verdict], a.board not in preferred))
+        boards.sort(key=lambda a: (a.board not in preferred, -rank[a.verdict]))
         if boards:
             best = boards[0]
             marks = [CHECKED if rank[best.verdict] >= least else UNCHECKED for least in (1, 2)]

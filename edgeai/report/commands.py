@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from edgeai.artifacts import Provenance, QuantizedModel, RunRecord
+from edgeai.evaluate.flaws import skipped
 from edgeai.report.dossier import Dossier
 
 
@@ -27,6 +28,8 @@ def _run(record: RunRecord) -> str:
     parts = ["edgeai run", shlex.quote(record.model.name), *_recipe(record.quantized, made)]
     parts += ["--calibration PHOTOS", f"--limit {len(made.calibration.images)}", f"--seed {made.calibration.seed}"]
     parts += ["--images IMAGES", "--annotations ANNOTATIONS"]
+    parts += ["--skip-bad"] if skipped(record.results[0].data) else []
+    parts += ["--allow-overlap"] if option(record.provenance, "overlap") else []
     parts += [f"--board {shlex.quote(name)}" for name in option(record.provenance, "boards").split(",") if name]
     limits = {check.limit for verdict in record.verdicts for check in verdict.checks}
     parts += [f"--max-drop {limit:g}" for limit in sorted(limits)[:1]]
@@ -40,9 +43,17 @@ def _recipe(all_made: Sequence[QuantizedModel], made: QuantizedModel) -> list[st
     size = [f"--imgsz {contract.imgsz}"]
     kinds = [f"--{name.replace('_', '-')} {option(made.provenance, name)}" for name in ("input_type", "output_type")]
     kinds = [kind for kind in kinds if not kind.endswith(" int8") and not kind.endswith(" ")]
+    if len(all_made) > 1 and _one_for_each(all_made):
+        return [*size, *kinds, f"--layout {contract.layout}"]
     if len(all_made) > 1:
         return [*size, *kinds, "--all"]
     return [*size, *kinds, f"--layout {contract.layout}", f"--{made.audit.granularity}"]
+
+
+def _one_for_each(all_made: Sequence[QuantizedModel]) -> bool:
+    """Whether the files are those that suit each of the boards: one layout, another granularity each."""
+    layouts = {made.contract.layout for made in all_made}
+    return len(layouts) == 1 and len({made.audit.granularity for made in all_made}) == len(all_made)
 
 
 def option(origin: Provenance, name: str) -> str:

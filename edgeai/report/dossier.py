@@ -84,7 +84,8 @@ def _of_run(folder: Path, extra: Sequence[Path]) -> Dossier:
     wanted = [entry.file for entry in record.quantized] + [entry.model for entry in record.results]
     models = [path for ref in dict.fromkeys(wanted) if (path := _beside(folder, ref)) is not None]
     found, skipped = _read_all([folder, *extra])
-    known = (record, *record.quantized, *record.results, *record.footprints, *record.verdicts)
+    there = [entry.result for entry in record.on_boards]
+    known = (record, *record.quantized, *record.results, *there, *record.footprints, *record.verdicts)
     return Dossier(folder, record, tuple(models), (*known, *found), tuple(skipped))
 
 

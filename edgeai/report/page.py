@@ -15,13 +15,14 @@ from edgeai.artifacts import (
     LicenceReport,
     Quantity,
     ValidationResult,
+    on_board,
 )
 from edgeai.board import Board
 from edgeai.report.card_tables import bench_origin, validation_origin
 from edgeai.report.dossier import Dossier
 from edgeai.report.examples import Example
 from edgeai.report.html_parts import Html, Part, bullets, facts, join, paragraph, tag
-from edgeai.report.subject import Subject
+from edgeai.report.subject import Subject, meant_for
 
 KIB = 1024
 METRIC_NAMES = {"mask_ap": "Mask AP", "box_ap": "Box AP", "top1": "Top-1", "mask_ap50": "Mask AP50",
@@ -69,20 +70,20 @@ class Page:
         """The float model's accuracy."""
         return self.dossier.record.results[0] if self.dossier.record else None
 
-    def validations(self) -> list[ValidationResult]:
-        """What ST's own validation measured of the main file, on a board."""
-        sha = self.main.file.sha256
+    def validations(self, subject: Subject | None = None) -> list[ValidationResult]:
+        """What ST's own validation measured of a file, by default the main one, on a board."""
+        sha = (subject or self.main).file.sha256
         found = [v for v in self.dossier.of(ValidationResult) if v.model is not None and v.model.sha256 == sha]
         return [v for v in found if v.mode == "target"]
 
-    def compiled(self) -> list[CompiledModel]:
-        """What ST Edge AI Core made of the main file."""
-        sha = self.main.file.sha256
+    def compiled(self, subject: Subject | None = None) -> list[CompiledModel]:
+        """What ST Edge AI Core made of a file, by default the main one."""
+        sha = (subject or self.main).file.sha256
         return [c for c in self.dossier.of(CompiledModel) if c.model is not None and c.model.sha256 == sha]
 
-    def benches(self) -> list[BenchResult]:
-        """What boards and emulators measured of the main file."""
-        return [b for b in self.dossier.of(BenchResult) if b.model.sha256 == self.main.file.sha256]
+    def benches(self, subject: Subject | None = None) -> list[BenchResult]:
+        """What boards and emulators measured of a file, by default the main one."""
+        return [b for b in self.dossier.of(BenchResult) if b.model.sha256 == (subject or self.main).file.sha256]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +123,24 @@ def verdict(page: Page) -> tuple[str, str, list[str]]:
 
 def _failures(page: Page, subject: Subject) -> list[str]:
     """What one file fails in: memory, accuracy, limits on the board."""
-    found = [f"{subject.name} does not fit {n.board}: {n.reasons[0]}" for n in subject.footprints if not n.fits]
+    found = [f"{subject.name} {_unfit(need)}: {need.reasons[0]}" for need in subject.footprints if not need.fits]
     record = page.dossier.record
     if record is not None:
         place = next((i for i, made in enumerate(record.quantized) if made.file == subject.file), -1)
         verdicts = record.verdicts[place : place + 1] if place >= 0 else ()
+        # those of files as boards run them follow, by name
+        start = f"{subject.name} as on "
+        there = [v for v in record.verdicts[len(record.quantized) :] if v.candidate.startswith(start)]
         found += [f"{subject.name}: {_why(entry)}" for entry in verdicts if not entry.passed]
+        found += [f"{entry.candidate}: {_why(entry)}" for entry in there if not entry.passed]
     benches = [bench for bench in page.dossier.of(BenchResult) if bench.model.sha256 == subject.file.sha256]
     checks = [(bench, check) for bench in benches for check in bench.checks if not check.passed]
     said = [f"{c.name} on {b.protocol.board} is {c.measured:g} {c.unit}, limit {c.limit:g}" for b, c in checks]
     return [*found, *(f"{subject.name}: {line}" for line in said)]
+
+
+def _unfit(need: Footprint) -> str:
+    return f"is over the latency budget of {need.board}" if need.too_slow else f"does not fit {need.board}"
 
 
 def _why(result: GateVerdict) -> str:
@@ -149,8 +158,27 @@ def summary(page: Page) -> Html:
     """The verdict in a box, and the figures below it."""
     tone, headline, reasons = verdict(page)
     box = tag("div", paragraph(tag("strong", headline)), bullets(reasons), class_=f"verdict {tone}")
-    figures = [figure for figure in (_accuracy(page), _ram(page), _flash(page), _latency(page)) if figure is not None]
-    return join([box, facts(figures, class_="key")])
+    return join([box, *(_tiles(page, subject, need, len(pairs(page)) > 1) for subject, need in pairs(page))])
+
+
+def pairs(page: Page) -> list[tuple[Subject, Footprint | None]]:
+    """Every board with the file that was made for it; the main file alone where there is no board."""
+    needs = {need.board for subject in page.subjects for need in subject.footprints}
+    order = [board.name for board in page.boards]
+    names = sorted(needs, key=lambda name: (order.index(name) if name in order else len(order), name))
+    files = [(meant_for(page.dossier, page.subjects, name), name) for name in names]
+    found = [(file, need) for file, name in files for need in file.footprints if need.board == name]
+    return [*found] or [(page.main, None)]
+
+
+def _tiles(page: Page, subject: Subject, need: Footprint | None, several: bool) -> Html:
+    """The figures of one file on one board."""
+    made = (_accuracy(page, subject, need), _ram(page, subject, need), _flash(page, subject, need),
+            _latency(page, subject, need))  # fmt: skip
+    tiles = facts([figure for figure in made if figure is not None], class_="key")
+    if not several or need is None:
+        return tiles
+    return join([tag("h2", f"{need.board}: {subject.weights_text.partition(' ')[0]}, {subject.name}"), tiles])
 
 
 def signed(value: float, digits: int) -> str:
@@ -172,15 +200,21 @@ def _figure(name: str, value: str, *small: str) -> tuple[str, Part]:
     return name, join([tag("span", value, class_="big"), *lines])
 
 
-def _accuracy(page: Page) -> tuple[str, Part] | None:
+def _accuracy(page: Page, subject: Subject, need: Footprint | None) -> tuple[str, Part] | None:
+    """The accuracy on the board beside whose figures it stands."""
     name, base = page.lead_metric, page.baseline
-    if base is None or not name or not page.main.results:
+    if base is None or not name or not subject.results:
         return None
-    value, before = page.main.results[0].metric(name), base.metric(name)
-    found = interval(page, page.main.results[0], name)
+    result = subject.results[0] if need is None else on_board(subject.results, need)
+    title = f"{METRIC_NAMES[name]}, int8"
+    if result is None:
+        return _figure(title, "–", f"not measured as {need.board if need else 'the board'} runs the file")
+    value, before = result.metric(name), base.metric(name)
+    found = interval(page, result, name)
     sure = f"loss {span(found.low, found.high, 1)} ({found.confidence:.0%} interval)" if found else ""
-    small = (f"float {before:.1f}, {signed(value - before, 1)}", sure, f"measured on {base.protocol.num_images} images")
-    return _figure(f"{METRIC_NAMES[name]}, int8", f"{value:.1f}", *small)
+    where = f"as on {need.board}" if need is not None and result.name.endswith(f" as on {need.board}") else ""
+    small = (f"float {before:.1f}, {signed(value - before, 1)}", sure, where)
+    return _figure(title, f"{value:.1f}", *small, f"measured on {base.protocol.num_images} images")
 
 
 def interval(page: Page, result: EvalResult, metric: str) -> DropInterval | None:
@@ -188,16 +222,11 @@ def interval(page: Page, result: EvalResult, metric: str) -> DropInterval | None
     return next((e.drop for e in page.intervals if e.result is result and e.drop.metric == metric), None)
 
 
-def _first_need(page: Page) -> Footprint | None:
-    return next(iter(page.main.footprints), None)
-
-
-def _ram(page: Page) -> tuple[str, Part] | None:
-    for made in page.compiled():
+def _ram(page: Page, subject: Subject, need: Footprint | None) -> tuple[str, Part] | None:
+    for made in _compiled(page, subject, need):
         if made.activations_bytes is not None:
             origin = f"{made.toolchain} {made.version}, {made.board}"
             return _figure("RAM", f"{made.activations_bytes / KIB:,.0f} KiB", origin)
-    need = _first_need(page)
     if need is None:
         return None
     if need.memory is None:
@@ -205,12 +234,11 @@ def _ram(page: Page) -> tuple[str, Part] | None:
     return _figure("RAM", *_kib(need.memory.ram), f"estimate, {need.board}")
 
 
-def _flash(page: Page) -> tuple[str, Part] | None:
-    for made in page.compiled():
+def _flash(page: Page, subject: Subject, need: Footprint | None) -> tuple[str, Part] | None:
+    for made in _compiled(page, subject, need):
         if made.weights_bytes is not None:
             origin = f"{made.toolchain} {made.version}, {made.board}"
             return _figure("Weights", f"{made.weights_bytes / KIB:,.0f} KiB", origin)
-    need = _first_need(page)
     if need is None:
         return None
     if need.memory is None:
@@ -218,18 +246,22 @@ def _flash(page: Page) -> tuple[str, Part] | None:
     return _figure("Weights", *_kib(need.memory.weights), f"estimate, {need.board}")
 
 
+def _compiled(page: Page, subject: Subject, need: Footprint | None) -> list[CompiledModel]:
+    """What the compiler made of a file for the board of the tile."""
+    return [made for made in page.compiled(subject) if need is None or made.board == need.board]
+
+
 def _kib(value: Quantity) -> tuple[str, str]:
     return f"{value.point / KIB:,.0f} KiB", f"{value.low / KIB:,.0f} to {value.high / KIB:,.0f}"
 
 
-def _latency(page: Page) -> tuple[str, Part] | None:
-    for bench in page.benches():
-        if bench.protocol.unit == "ms":
+def _latency(page: Page, subject: Subject, need: Footprint | None) -> tuple[str, Part] | None:
+    for bench in page.benches(subject):
+        if bench.protocol.unit == "ms" and (need is None or bench.protocol.board == need.board):
             return _figure("Latency", f"{bench.time.mean:.1f} ms", bench_origin(bench), bench.protocol.board)
-    for result in page.validations():
-        if result.profile is not None:
+    for result in page.validations(subject):
+        if result.profile is not None and (need is None or result.board == need.board):
             return _figure("Latency", f"{result.profile.ms:.1f} ms", validation_origin(result), result.board)
-    need = next((n for n in page.main.footprints if n.latency is not None), None)
     if need is None or need.latency is None:
         return None
     ms = need.latency.ms

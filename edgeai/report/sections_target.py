@@ -43,7 +43,7 @@ def memory_section(page: Page) -> Html | None:
 
 
 def _board(page: Page, need: Footprint) -> list[Html]:
-    fits = "fits" if need.fits else "does not fit"
+    fits = "fits" if need.fits else "fits, and is over the latency budget" if need.too_slow else "does not fit"
     total = f"{need.activations_bytes / KIB:,.1f} KiB of activations, {need.weights_bytes / KIB:,.1f} KiB of weights"
     rows = [
         (p.pool, p.kind, f"{p.used / KIB:,.1f}", f"{p.capacity / KIB:,.1f}", f"{_share(p.used, p.capacity)} %")

@@ -68,6 +68,13 @@ def subjects(dossier: Dossier, boards: Sequence[Board]) -> tuple[Subject, ...]:
     return tuple(_of_run(made, boards, dossier) for made in dossier.record.quantized)
 
 
+def meant_for(dossier: Dossier, found: Sequence[Subject], board: str) -> Subject:
+    """The file that a run made for a board; the first where it made one for all."""
+    needs = dossier.record.footprints if dossier.record is not None else ()
+    files = {need.model.sha256 for need in needs if need.board == board}
+    return next((subject for subject in found if subject.file.sha256 in files), found[0])
+
+
 def boards_of(dossier: Dossier, given: Iterable[str], default: Iterable[str]) -> tuple[Board, ...]:
     """The boards of the command line, else those of the run, else `default`."""
     from edgeai.board import load_board

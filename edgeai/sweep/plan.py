@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgeai.artifacts import FileRef, Granularity, Layout, SweepPoint, decode
@@ -70,6 +70,15 @@ def read_plan(path: Path) -> Plan:
     return Plan(path.stem, path.resolve().parent, file_ref(path), body)
 
 
+def relaxed(plan: Plan, skip_bad: bool, allow_overlap: bool) -> Plan:
+    """The plan with what the command line allows beside its file."""
+    given = plan.body.evaluation
+    evaluation = replace(
+        given, skip_bad=skip_bad or given.skip_bad, allow_overlap=allow_overlap or given.allow_overlap
+    )
+    return replace(plan, body=replace(plan.body, evaluation=evaluation))
+
+
 def _check(body: SweepFile, name: str) -> None:
     axes = body.sweep
     for axis in ("models", "imgsz", "layout", "granularity", "recipes", "boards"):
@@ -80,8 +89,9 @@ def _check(body: SweepFile, name: str) -> None:
             raise InputError(f"{name}: sweep.{axis} names a value twice", "every value once")
     if "float" in axes.granularity:
         raise InputError(f"{name}: sweep.granularity: 'float' is no int8 file", "per-channel or per-tensor")
+    names_images = Path(body.evaluation.annotations).suffix.lower() in (".yaml", ".yml")  # a YOLO data.yaml
     for key, value in (("images", body.evaluation.images), ("annotations", body.evaluation.annotations)):
-        if not value:
+        if not value and not (key == "images" and names_images):
             raise InputError(f"{name}: evaluation.{key} is missing", HINT)
     if not body.calibration.images:
         raise InputError(f"{name}: calibration.images is missing", HINT)

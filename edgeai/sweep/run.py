@@ -11,10 +11,13 @@ from edgeai.artifacts import SweepPoint, SweepResult, SweepRow
 from edgeai.board import Board, load_board
 from edgeai.cache import StageCache
 from edgeai.errors import EdgeAIError
+from edgeai.evaluate.dataset import read_dataset
 from edgeai.files import existing_file, file_ref
 from edgeai.models.bundled import bundled_model
 from edgeai.provenance import EVALUATE_TOOLS, provenance
+from edgeai.quantize.calibration import check_overlap, open_calibration
 from edgeai.quantize.recipe import DEFAULT, Method, read_recipe
+from edgeai.quantize.requantize import converts
 from edgeai.stages import Recipe
 from edgeai.sweep import tasks
 from edgeai.sweep.engine import Engine
@@ -48,10 +51,12 @@ def run_sweep(plan: Plan, cache: StageCache, engine: Engine, progress: Callable[
         calibration=plan.path(body.calibration.images),
         calibration_limit=body.calibration.limit,
         calibration_seed=body.calibration.seed,
-        images=plan.path(body.evaluation.images),
+        images=plan.path(body.evaluation.images) if body.evaluation.images else None,
         annotations=plan.path(body.evaluation.annotations),
         image_limit=body.evaluation.limit,
+        skip_bad=body.evaluation.skip_bad,
     )
+    overlap = _check_sets(site, body.evaluation.allow_overlap)
     boards = {name: load_board(name) for name in body.sweep.boards}
     models = {name: _model(plan, name) for name in body.sweep.models}
     methods = {name: read_recipe(plan.path(name)) if name else DEFAULT for name in body.sweep.recipes}
@@ -66,8 +71,16 @@ def run_sweep(plan: Plan, cache: StageCache, engine: Engine, progress: Callable[
     rows = [_row(engine, point, group) for point, group in handles.items()]
     recipes = [file_ref(plan.path(name)) for name in body.sweep.recipes if name]
     inputs = [plan.file, *recipes, *(file_ref(path) for path in models.values()), file_ref(site.annotations)]
-    options = [("points", len(rows)), ("evaluation_limit", site.image_limit)]
+    options: list[tuple[str, object]] = [("points", len(rows)), ("evaluation_limit", site.image_limit)]
+    options += [("overlap", overlap)] if overlap else []
     return SweepResult(plan.name, with_front(rows), provenance("sweep", inputs, options, EVALUATE_TOOLS))
+
+
+def _check_sets(site: tasks.Site, allow_overlap: bool) -> str:
+    """Both sets read before the first task, and what there is to say of images that are in both."""
+    photos = open_calibration(site.calibration, site.calibration_limit, site.calibration_seed)
+    dataset = read_dataset(site.images, site.annotations, site.image_limit or None, site.skip_bad)
+    return check_overlap(photos.set, dataset, allow_overlap)
 
 
 def _submit(
@@ -76,10 +89,11 @@ def _submit(
     recipe = Recipe(layout=point.layout, imgsz=point.imgsz, method=method)
     prepared = engine.submit(tasks.prepare, site, model, recipe)
     quantized = engine.submit(tasks.quantize, site, prepared, point.granularity)
+    changing = (board,) if converts(board, point.granularity) else ()  # else one evaluation does for all boards
     return _Handles(
         reference=engine.submit(tasks.reference, site, model, Recipe(layout="raw", imgsz=point.imgsz)),
         quantized=quantized,
-        evaluated=engine.submit(tasks.evaluate, site, quantized),
+        evaluated=engine.submit(tasks.evaluate, site, quantized, *changing),
         assessed=engine.submit(tasks.assess, quantized, board),
     )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgeai.artifacts import EvalResult
 from edgeai.evaluate.backends import Kernels, Runner, open_runner
-from edgeai.evaluate.coco import ImageDetections, category_ids, detect, summarise
+from edgeai.evaluate.coco import ImageDetections, check, detect, summarise
 from edgeai.evaluate.dataset import Dataset
 from edgeai.evaluate.postprocess import Thresholds
 from edgeai.evaluate.tta import View
@@ -50,7 +50,7 @@ def evaluate_shards(
     """
     opening = dataclasses.replace(opening, model=opening.model.resolve())
     with _open(opening) as runner:
-        category_ids(runner.contract.spec.names, dataset)  # fail before the work, not after it
+        check(runner, dataset)
         handles = [engine.submit(detect_shard, opening, piece, thresholds, views) for piece in pieces(dataset, shards)]
         progress(0, len(handles))
         for done, _ in enumerate(engine.finished(handles), start=1):

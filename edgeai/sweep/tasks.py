@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeai.artifacts import EvalResult, Footprint, Granularity
 from edgeai.board import Board
 from edgeai.cache import StageCache, StageOutput
+from edgeai.errors import InputError
 from edgeai.quantize.calibration import open_calibration
 from edgeai.stages import Recipe, Stages
+
+if TYPE_CHECKING:
+    from edgeai.evaluate.dataset import Dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +28,10 @@ class Site:
     calibration: Path
     calibration_limit: int
     calibration_seed: int
-    images: Path
+    images: Path | None
     annotations: Path
     image_limit: int
+    skip_bad: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +73,14 @@ def quantize(site: Site, prepared: Prepared, granularity: Granularity) -> Path:
     return _stages(site).quantized(prepared.model, wanted, photos)[0]
 
 
-def evaluate(site: Site, model: Path) -> EvalResult:
-    """Accuracy of an int8 file."""
-    return _evaluated(site, model)
+def evaluate(site: Site, model: Path, board: Board | None = None) -> EvalResult:
+    """Accuracy of an int8 file; with `board` as that runs it. Raises InputError where that is not known."""
+    if board is None:
+        return _evaluated(site, model)
+    result = _stages(site).evaluated_on(model, board, _dataset(site))
+    if result is None:
+        raise InputError(f"what {board.name} makes of {model.name} is not known", "take per-tensor files for it")
+    return result
 
 
 def assess(model: Path, board: Board) -> Footprint:
@@ -80,9 +91,13 @@ def assess(model: Path, board: Board) -> Footprint:
 
 
 def _evaluated(site: Site, model: Path) -> EvalResult:
+    return _stages(site).evaluated(model, _dataset(site))
+
+
+def _dataset(site: Site) -> Dataset:
     from edgeai.evaluate.dataset import read_dataset
 
-    return _stages(site).evaluated(model, read_dataset(site.images, site.annotations, site.image_limit or None))
+    return read_dataset(site.images, site.annotations, site.image_limit or None, site.skip_bad)
 
 
 def _stages(site: Site) -> Stages:

@@ -14,12 +14,11 @@ from torch import nn
 
 from edgeai.artifacts import FileRef, Metric
 from edgeai.errors import InputError
-from edgeai.files import sha256_bytes, sha256_file
+from edgeai.files import images_in, sha256_bytes, sha256_file
 from edgeai.images import read_image
 from edgeai.training.augment import shift_colours
 from edgeai.training.loader import Batch, stack_images
 from edgeai.training.settings import Augmentation
-from edgeai.training.yolo import SUFFIXES
 
 SMALLEST_CROP = 0.5  # of the image's area
 ASPECT = 4 / 3
@@ -48,8 +47,7 @@ def read_class_folder(folder: Path, names: Sequence[str] = ()) -> ClassFolder:
     rows = [
         (file, known.index(name))
         for name in found
-        for file in sorted((folder / name).rglob("*"))
-        if file.suffix.lower() in SUFFIXES
+        for file in images_in(folder / name, below=True)
     ]
     if not rows:
         raise InputError(f"{folder} holds no images", "expected FOLDER/<class>/<image>.jpg")

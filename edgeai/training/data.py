@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from edgeai.artifacts import FileRef
 from edgeai.errors import InputError
+from edgeai.evaluate.classes import match
 from edgeai.evaluate.dataset import Annotation, Dataset, Image, read_dataset
+from edgeai.evaluate.yolo import is_yolo
 from edgeai.images import read_image
 from edgeai.training.scene import Instance, Patch, Scene, box_patch, crop_patch
 
@@ -71,35 +73,39 @@ class TrainingSet:
 
 
 def class_names(sets: Sequence[Dataset], chosen: Sequence[str] = ()) -> tuple[str, ...]:
-    """The classes to learn: those `chosen`, else all categories by id, those of later sets after the first's."""
-    known = dict.fromkeys(
-        category.name for dataset in sets for category in sorted(dataset.categories, key=lambda entry: entry.id)
-    )
-    for name in chosen:
-        if name not in known:
-            raise InputError(f"no data set has a class {name!r}", f"there are: {', '.join(list(known)[:12])}")
-    return tuple(dict.fromkeys(chosen)) or tuple(known)
+    """The classes to learn: those `chosen`, else all categories by id, those of later sets after the first's. Names
+    that differ in case, blanks, `-` and `_` only are one class, under the name that the first set has."""
+    known: list[str] = []
+    for dataset in sets:
+        names = [category.name for category in sorted(dataset.categories, key=lambda entry: entry.id)]
+        known += [name for name, place in zip(names, match(names, known), strict=True) if place is None]
+    places = match(chosen, known)
+    for name, place in zip(chosen, places, strict=True):
+        if place is None and name not in known:
+            raise InputError(f"no data set has a class {name!r}", f"there are: {', '.join(known[:12])}")
+    return tuple(dict.fromkeys(known[place] for place in places if place is not None)) or tuple(known)
 
 
-def open_datasets(data: Path, images: Path | None, part: str = "train") -> tuple[Dataset, ...]:
+def open_datasets(
+    data: Path, images: Path | None, part: str = "train", skip_bad: bool = False
+) -> tuple[Dataset, ...]:
     """The data sets at `data`: an instances.json, a folder that holds one, or a YOLO-format folder or data.yaml.
 
-    `images` is the folder of the images, by default `images` beside the annotations. Raises InputError.
+    `images` is the folder of the images, by default `images` beside the annotations; `skip_bad` leaves small flaws
+    out. Raises InputError.
     """
-    from edgeai.training.yolo import is_yolo, read_yolo
-
     if not data.exists():
         raise InputError(f"{data} does not exist", "pass an instances.json, a data.yaml or the folder of one")
     if data.is_file() and data.suffix.lower() == ".json":
-        return (read_dataset(images or _images_of(data.parent), data),)
+        return (read_dataset(images or _images_of(data.parent), data, skip_bad=skip_bad),)
     if data.is_dir():
         found = next((data / name for name in ANNOTATION_NAMES if (data / name).is_file()), None)
         if found is not None:
-            return (read_dataset(images or _images_of(data), found),)
+            return (read_dataset(images or _images_of(data), found, skip_bad=skip_bad),)
         if (data / part).is_dir() and not is_yolo(data):
-            return open_datasets(data / part, images, part)
+            return open_datasets(data / part, images, part, skip_bad)
     if is_yolo(data):
-        return (read_yolo(data, part),)
+        return (read_dataset(None, data, skip_bad=skip_bad, part=part),)
     raise InputError(
         f"{data} is no data set", "it needs an instances.json and images/, or images/ and labels/ (YOLO format)"
     )
@@ -110,16 +116,15 @@ def _images_of(folder: Path) -> Path:
 
 
 def _items(dataset: Dataset, names: tuple[str, ...], masks: bool) -> list[Item]:
-    number = {name: index for index, name in enumerate(names)}
-    label = {entry.id: number[entry.name] for entry in dataset.categories if entry.name in number}
+    places = match([entry.name for entry in dataset.categories], names)
+    label = {entry.id: place for entry, place in zip(dataset.categories, places, strict=True) if place is not None}
+    if masks:
+        kept = tuple(entry for entry in dataset.objects if entry.category_id in label)
+        replace(dataset, objects=kept).need_masks("a segmentation network needs outlines; train a detector")
     objects: dict[int, list[Annotation]] = {image.id: [] for image in dataset.images}
     for entry in dataset.objects:
         if entry.category_id not in label:
             continue
-        if masks and not entry.segmentation:
-            raise InputError(
-                f"{dataset.name} has objects without masks", "a segmentation network needs them; train a detector"
-            )
         objects[entry.image_id].append(entry)
     return [
         Item(image, tuple(objects[image.id]), tuple(label[entry.category_id] for entry in objects[image.id]))

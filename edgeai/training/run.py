@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeai.errors import InputError
 from edgeai.evaluate.dataset import Dataset
+from edgeai.evaluate.flaws import remarks
+from edgeai.evaluate.yolo import has_part
 from edgeai.models.registry import find
 from edgeai.training import distributed
 from edgeai.training.classify import ClassSource, accuracy, read_class_folder
@@ -17,13 +20,13 @@ from edgeai.training.prepare import is_checkpoint, start
 from edgeai.training.record import write_record
 from edgeai.training.settings import TrainSettings
 from edgeai.training.validate import validator
-from edgeai.training.yolo import has_part
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """The data of a run: (data, folder of its images or None) of every training set, and the validation set.
-    `classes` picks classes by name; `licence` is that of weights trained from scratch."""
+    `classes` picks classes by name; `licence` is that of weights trained from scratch; `skip_bad` leaves small flaws
+    of the data out."""
 
     data: tuple[tuple[Path, Path | None], ...]
     val_data: Path | None = None
@@ -31,6 +34,7 @@ class Inputs:
     val_limit: int | None = None
     classes: tuple[str, ...] = ()
     licence: str = ""
+    skip_bad: bool = False
 
 
 def train(
@@ -43,7 +47,8 @@ def train(
         raise InputError(f"{out.name} does not end in .safetensors", "the trained model is a safetensors file")
     task = _task(model)
     settings.check(32)
-    job = _classify_job(model, inputs, settings) if task == "classify" else _detect_job(model, inputs, settings)
+    classify = task == "classify"
+    job = _classify_job(model, inputs, settings) if classify else _detect_job(model, inputs, settings, listener)
     try:
         trainer = Trainer(job, settings, out, listener)
         if resume:
@@ -65,19 +70,34 @@ def _task(model: str) -> str:
     return load_model(Path(model))[1].task
 
 
-def _detect_job(model: str, inputs: Inputs, settings: TrainSettings) -> Job:
-    sets = [dataset for data, images in inputs.data for dataset in open_datasets(data, images)]
+def _detect_job(model: str, inputs: Inputs, settings: TrainSettings, listener: Listener | None) -> Job:
+    sets = [d for data, images in inputs.data for d in open_datasets(data, images, skip_bad=inputs.skip_bad)]
     names = class_names(sets, inputs.classes)
     begin = start(model, names, settings.imgsz, settings.seed, inputs.licence)
     masks = begin.spec.task == "segment"
     data = TrainingSet(sets, names, settings.imgsz, masks, settings.cache_mib)
     held_back = _validation(inputs)
+    if listener is not None:
+        for note in _notes(sets, held_back):
+            listener.note(note)
     return Job(
         start=begin,
         source=DetectionSource(data, settings.augmentation, settings.epochs, settings.seed, masks),
         inputs=(*data.files, *([held_back.annotations] if held_back else [])),
         validate=validator(held_back, begin.spec) if held_back else None,
     )
+
+
+def _notes(sets: Sequence[Dataset], held_back: Dataset | None) -> list[str]:
+    """What the data sets have to say before they are learned from."""
+    notes = [f"{dataset.name}: {text}" for dataset in (*sets, *([held_back] if held_back else [])) for text in
+             remarks(dataset.counts)]
+    learned = {image.sha256 for dataset in sets for image in dataset.images}
+    both = sum(image.sha256 in learned for image in held_back.images) if held_back else 0
+    if held_back is not None and both:
+        total = len(held_back.images)
+        notes.append(f"{both:,} of {total:,} validation images are training images: the accuracy is none of new images")
+    return notes
 
 
 def _validation(inputs: Inputs) -> Dataset | None:
@@ -87,7 +107,7 @@ def _validation(inputs: Inputs) -> Dataset | None:
         where = next((data for data, _ in inputs.data if has_part(data, "val")), None)
     if where is None:
         return None
-    dataset = open_datasets(where, inputs.val_images, "val")[0]
+    dataset = open_datasets(where, inputs.val_images, "val", inputs.skip_bad)[0]
     if inputs.val_limit is None:
         return dataset
     images = dataset.images[: inputs.val_limit]

@@ -15,8 +15,11 @@ KEPT = ("box_ap", "box_ap50", "mask_ap", "mask_ap50")
 
 
 def validator(dataset: Dataset, spec: ModelSpec) -> Callable[[nn.Module], tuple[Metric, ...]]:
-    """A function from a network to its AP on `dataset`. Raises InputError where classes do not correspond."""
+    """A function from a network to its AP on `dataset`. Raises InputError where classes do not correspond, or a
+    segmentation network meets objects without masks."""
     category_ids(spec.names, dataset)
+    if spec.task == "segment":
+        dataset.need_masks("mask AP needs an outline of every object")
 
     def measure(network: nn.Module) -> tuple[Metric, ...]:
         with TorchRunner(network, spec, FileRef("network", "", 0), spec.imgsz) as runner:

@@ -77,6 +77,8 @@ def test_advice() -> None:
     assert "differ by 7 %" in advice(replace(fine, median=0.07), 100, SPEC.names)[0]
     (missing,) = advice(replace(fine, seen=(0, 4, 0)), 100, SPEC.names)
     assert "1 of its 3 classes" in missing and "not cat, bird" in missing
+    (silent,) = advice(replace(fine, seen=(0, 0, 0)), 100, SPEC.names)
+    assert silent.startswith("WARNING: the float network finds nothing in the 100 calibration images")
 
 
 def test_photos_of_one_kind_are_named(kit: Path, tmp_path: Path) -> None:

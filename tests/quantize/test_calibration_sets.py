@@ -11,7 +11,8 @@ import pytest
 
 from edgeai.artifacts import Contract, ModelSpec, to_json
 from edgeai.errors import InputError
-from edgeai.quantize.calibration import batches, open_calibration
+from edgeai.evaluate.dataset import read_dataset
+from edgeai.quantize.calibration import batches, check_overlap, open_calibration
 
 CONTRACT = Contract(ModelSpec("m", "yolov8", "segment", "n", ("a",)), "raw", 64, (), 1.0)
 
@@ -90,7 +91,48 @@ def test_batches_are_letterboxed_rgb_one_at_a_time(photos: Path) -> None:
     assert images[0].max() <= 1.0 and images[0].min() >= 0.0
 
 
-def test_a_broken_photo_is_named(photos: Path) -> None:
+def test_broken_photos_are_listed_before_the_work(photos: Path) -> None:
+    paths = open_calibration(photos).paths
+    whole = (photos / "01.png").read_bytes()
     (photos / "00.png").write_bytes(b"not a picture")
-    with pytest.raises(InputError, match=r"00\.png"):
-        list(batches(open_calibration(photos).paths, CONTRACT))
+    (photos / "01.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"2 of 13 calibration images cannot be read: 00\.png, 01\.png"):
+        open_calibration(photos)
+    (photos / "01.png").write_bytes(whole)
+    listing = photos / "list.txt"
+    listing.write_text("01.png\n00.png\n")
+    with pytest.raises(InputError, match=r"1 of 2 calibration images cannot be read: 00\.png"):
+        open_calibration(listing)
+    (paths[0]).write_bytes(b"changed since")
+    with pytest.raises(InputError, match=paths[0].name):
+        list(batches(paths, CONTRACT))
+
+
+def test_hidden_files_are_no_photos(photos: Path) -> None:
+    for name in ("._01.png", ".thumbs/02.png", "__MACOSX/._03.png", "more/._00.png"):
+        (photos / name).parent.mkdir(exist_ok=True)
+        (photos / name).write_bytes(b"\0\5\x16\7\0\2")
+    assert len(open_calibration(photos).paths) == 12
+
+
+def test_lists_written_elsewhere(photos: Path) -> None:
+    listing = photos / "list.txt"
+    listing.write_bytes("\ufeff01.png\r\nmore\\00.png\r\n".encode())
+    assert [path.name for path in open_calibration(listing).paths] == ["01.png", "00.png"]
+
+
+def test_photos_that_are_evaluation_images_are_refused(photos: Path, tmp_path: Path) -> None:
+    val = tmp_path / "val"
+    val.mkdir()
+    (val / "a.png").write_bytes((photos / "01.png").read_bytes())
+    height, width = cv2.imread(str(val / "a.png")).shape[:2]
+    body = {"images": [{"id": 1, "file_name": "a.png", "height": height, "width": width}], "annotations": []}
+    (tmp_path / "a.json").write_text(json.dumps({**body, "categories": [{"id": 1, "name": "a"}]}))
+    dataset = read_dataset(val, tmp_path / "a.json")
+    mine = open_calibration(photos).set
+    with pytest.raises(InputError, match=r"1 of 12 calibration images are evaluation images: 01\.png") as error:
+        check_overlap(mine, dataset)
+    assert "--allow-overlap" in error.value.hint
+    assert check_overlap(mine, dataset, allowed=True).startswith("1 of 12 calibration images are evaluation images")
+    (photos / "01.png").unlink()
+    assert check_overlap(open_calibration(photos).set, dataset) == ""

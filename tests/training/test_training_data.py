@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgeai.errors import InputError
+from edgeai.evaluate.dataset import Category
 from edgeai.training.assigner import Targets, assign
 from edgeai.training.boxes import intersection_over_first
 from edgeai.training.classify import read_class_folder
 from edgeai.training.data import TrainingSet, class_names, open_datasets
 from edgeai.training.loader import DetectionSource, Loader
+from edgeai.training.run import _notes
 from edgeai.training.scene import box_of
 from edgeai.training.settings import NO_AUGMENTATION
 from edgeai.training.yolo import parse_yaml, read_yolo
@@ -78,10 +81,10 @@ def test_names_of_a_data_yaml(tmp_path: Path, text: str, names: tuple[str, ...])
     [
         ("0 0.5 0.5 0.1", "fields"),
         ("0 0.1 0.1 0.2 0.2 0.3 0.3 0.4", "fields"),
-        ("x 0.5 0.5 0.1 0.1", "not numbers"),
+        ("x 0.5 0.5 0.1 0.1", "'x' is not a number"),
         ("0 0.5 0.5 1.7 0.1", "outside"),
         ("9 0.5 0.5 0.1 0.1", "class 9"),
-        ("0 nan 0.5 0.1 0.1", "outside"),
+        ("0 nan 0.5 0.1 0.1", "'nan' is not a number"),
     ],
 )
 def test_a_wrong_label_line_is_named(shapes: Path, tmp_path: Path, line: str, what: str) -> None:
@@ -117,10 +120,16 @@ def test_an_image_that_is_not_its_annotation_is_named(tmp_path: Path, write_coco
     body["images"][0]["width"] += 1
     file.write_text(json.dumps(body))
     with pytest.raises(InputError, match=r"001\.png is \d+x\d+, annotated as"):
-        scenes(tmp_path / "set").scene(0)
+        open_datasets(tmp_path / "set", None)
+    body["images"][0]["width"] -= 1
+    file.write_text(json.dumps(body))
+    opened = scenes(tmp_path / "set")
     (tmp_path / "set" / "images" / "002.png").write_bytes(b"broken")
     with pytest.raises(InputError, match="not an image"):
-        scenes(tmp_path / "set").scene(1)
+        opened.scene(1)
+    with pytest.raises(InputError, match=r"1 unreadable picture \(002\.png\)"):
+        open_datasets(tmp_path / "set", None)
+    assert len(open_datasets(tmp_path / "set", None, skip_bad=True)[0].images) == 1
 
 
 def test_the_cache_stays_within_its_budget(shapes: Path) -> None:
@@ -160,3 +169,31 @@ def test_crowds_are_ignored_by_intersection_over_foreground(tmp_path: Path, writ
     targets = Targets(none, none, torch.zeros(0, 4), torch.zeros(0, 1, 1), torch.tensor([0]), region)
     found = assign(torch.full((1, 3, 2), 0.5), boxes[None], torch.full((3, 2), 5.0), targets)
     assert found.ignored.tolist() == [[True, True, False]]
+
+
+def test_classes_of_several_sets_are_one_where_their_names_differ_in_form_only(shapes: Path) -> None:
+    one = open_datasets(shapes, None)[0]
+    other = replace(one, categories=(Category(1, "Square"), Category(2, "DISC"), Category(3, "d i-s_c 2")))
+    assert class_names((one, other)) == ("square", "disc", "d i-s_c 2")
+    assert class_names((one, other), ("Disc",)) == ("disc",)
+    data = TrainingSet((one, other), ("square", "disc"), 96, masks=True)
+    assert [item.labels for item in data.items[:8]] == [item.labels for item in data.items[8:]]
+
+
+def test_a_box_is_said_to_be_one_where_outlines_are_needed(shapes: Path, tmp_path: Path) -> None:
+    file = as_yolo(shapes, tmp_path / "yolo")
+    label = file.parent / "labels" / "002.txt"
+    label.write_text(label.read_text() + "0 0.5 0.5 0.1 0.1\n")
+    sets = open_datasets(file, None)
+    words = r"1 of 17 objects without masks: 002\.txt, line 3 is a box, .*label files that mix outlines and boxes \(002"
+    with pytest.raises(InputError, match=words):
+        TrainingSet(sets, class_names(sets), 96, masks=True)
+    assert len(TrainingSet(sets, class_names(sets), 96, masks=False)) == 8
+
+
+def test_what_the_sets_have_to_say_is_said_before_the_training(tmp_path: Path, write_coco: Callable[..., Path]) -> None:
+    write_coco(tmp_path / "set", count=2, crowd=True)
+    one = open_datasets(tmp_path / "set", None)[0]
+    crowd = "set/instances.json: 2 of 6 objects are crowd and not counted"
+    assert _notes([one], None) == [crowd]
+    assert _notes([one], replace(one, images=one.images[:1]))[-1].startswith("1 of 1 validation images are training")
