@@ -6,7 +6,7 @@ KIT ?= $(or $(EDGEAI_KIT),../shared/kit)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint results drops chance methods quantizers bench firmware clean emulated-mp2
+.PHONY: demo test lint heads results drops chance methods quantizers bench firmware clean emulated-mp2
 
 # Without MODEL the bundled network on pictures made on the spot: no network, no data needed.
 demo: $(STAMP)
@@ -80,6 +80,12 @@ quantizers: $(STAMP)
 	$(BIN)/python docs/splice.py docs/accuracy.md quantizers-concat runs/quantizers/concat/quantizers.md
 	(cat runs/quantizers/raw/summary.md; tail -n +3 runs/quantizers/concat/summary.md) > runs/quantizers/summary.md
 	$(BIN)/python docs/splice.py README.md peers runs/quantizers/summary.md
+
+# One known object in files of every head and format: docs/heads.md.
+heads: $(STAMP)
+	mkdir -p runs
+	$(BIN)/python tests/recognise/matrix.py --out runs/heads.md
+	$(BIN)/python docs/splice.py docs/heads.md heads runs/heads.md
 
 # Kernel and busybox of the emulated MP2 board, from Debian's arm64 packages (22 MB) into the user's cache.
 emulated-mp2:
