@@ -88,6 +88,7 @@ from edgeai.artifacts.estimate import (
     WhatIf,
 )
 from edgeai.artifacts.model import (
+    Activation,
     AuditReport,
     CalibrationCheck,
     CalibrationSet,
@@ -106,6 +107,7 @@ from edgeai.artifacts.model import (
     TensorAudit,
     TensorRange,
     Upsample,
+    Variant,
 )
 from edgeai.artifacts.record import (
     RunRecord,
@@ -140,6 +142,7 @@ from edgeai.artifacts.verdict import (
 )
 
 __all__ = [
+    "Activation",
     "AuditReport",
     "BaselineChange",
     "BaselineFigure",
@@ -242,6 +245,7 @@ __all__ = [
     "Toolchain",
     "Upsample",
     "ValidationResult",
+    "Variant",
     "WhatIf",
     "decode",
     "from_json",
