@@ -128,7 +128,8 @@ def with_contract(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto
     import onnx
 
     kept = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, {**kept, CONTRACT_KEY: to_json(contract)})
+    licence = {"license": contract.spec.licence} if contract.spec.licence != "unknown" else {}  # for other tools' eyes
+    onnx.helper.set_model_props(model, {**licence, **kept, CONTRACT_KEY: to_json(contract)})
     model.producer_name, model.producer_version = "edgeai", ""
     return model
 

@@ -16,7 +16,6 @@ from edgeai.artifacts import ModelSpec
 from edgeai.errors import InputError
 from edgeai.models.about import Licence, class_names, image_size, licence_of
 from edgeai.models.inert import RETRAIN_HINT, Tree, class_of, plain, state_of, tree_of, unwrapped
-from edgeai.models.network import Network
 from edgeai.models.recognise import recognise
 from edgeai.models.registry import spec_of
 from edgeai.models.unpickle import Checkpoint, Placeholder, printable
@@ -24,6 +23,8 @@ from edgeai.models.weights import fill
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from edgeai.models.network import Network
 
 # Constants of the decode, counters of the training and of a profiler: no weights of the network.
 _NOT_WEIGHTS = re.compile(
@@ -110,18 +111,36 @@ def _norms_of_fused(tree: Tree, weights: dict[str, Tensor]) -> dict[str, Tensor]
 
     from edgeai.models.layers import BN_EPS
 
+    weight, variance = _unit_norm(BN_EPS)
     norms: dict[str, Tensor] = {}
     for layer, node in tree.modules.items():
         key = f"{layer}.conv.bias"
         if class_of(node) == "Conv" and f"{layer}.bn.weight" not in weights and key in weights:
             bias = weights.pop(key)
             norms |= {
-                f"{layer}.bn.weight": torch.ones_like(bias),
+                f"{layer}.bn.weight": torch.full_like(bias, weight),
                 f"{layer}.bn.bias": bias,
                 f"{layer}.bn.running_mean": torch.zeros_like(bias),
-                f"{layer}.bn.running_var": torch.full_like(bias, 1 - BN_EPS),
+                f"{layer}.bn.running_var": torch.full_like(bias, variance),
             }
     return norms
+
+
+def _unit_norm(eps: float) -> tuple[float, float]:
+    """Weight and variance near 1 of a batch norm that multiplies by 1: exactly so in fp32, nearly so beyond.
+
+    1 - eps is no fp32 number, and what it is rounded to would scale every layer a little. Of the thousands of fp32
+    weights just above 1 one has a square that is.
+    """
+    import numpy as np
+
+    step = np.finfo(np.float32).eps
+    weights = np.float32(1) + step * np.arange(int(eps / 2 / step), dtype=np.float32)
+    variances = (weights.astype(np.float64) ** 2 - eps).astype(np.float32)
+    gains = weights * (1 / np.sqrt(variances + np.float32(eps)))  # as torch computes them
+    error = np.abs(weights.astype(np.float64) / np.sqrt(variances.astype(np.float64) + eps) - 1)
+    best = np.where(gains == 1, error, 1).argmin()
+    return float(weights[best]), float(variances[best])
 
 
 def _float_weight(checkpoint: Checkpoint, node: object, name: str) -> Tensor:

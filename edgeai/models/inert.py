@@ -68,8 +68,11 @@ def tree_of(model: Placeholder, name: str) -> Tree:
 def unwrapped(node: Placeholder) -> Placeholder:
     """The module inside of torch.compile and the data-parallel wrappers; a module that is not wrapped as it is."""
     for _ in range(MAX_MODULE_DEPTH):
+        if node.origin not in _WRAPPERS:
+            break
         modules = state_of(node).get("_modules")
-        inner = modules.get(_WRAPPERS[node.origin]) if node.origin in _WRAPPERS and isinstance(modules, dict) else None
+        inner = modules.get(_WRAPPERS[node.origin]) if isinstance(modules, dict) else None
+        inner = inner or next(iter(node.args), None)  # torch.compile's says how to make it anew, not what is in it
         if not isinstance(inner, Placeholder):
             break
         node = inner
