@@ -45,6 +45,7 @@ def export_onnx(
     import torch
 
     from edgeai.export import heads
+    from edgeai.export.mish import with_negated_mish
     from edgeai.export.upsample import with_transposed_upsampling
     from edgeai.models import load_model
 
@@ -59,6 +60,7 @@ def export_onnx(
         heads.scale_coefficients(network, coef_divisor)
     if upsample == "transposed":
         with_transposed_upsampling(network)
+    with_negated_mish(network)
     module = heads.with_head(network, spec, imgsz, layout)
     contract = heads.contract(spec, layout, imgsz, coef_divisor)
     names = heads.output_names(spec, layout)
