@@ -106,17 +106,18 @@ def made_by(python: str, folder: Path) -> tuple[str, list[dict[str, str]]]:
 
 
 def table(rows: list[Row]) -> str:
-    """A line for each release and variant; states that behave alike share it."""
-    lines = ["| release | network | variant | states | boxes, px | others | |", "|---|---|---|---|---|---|---|"]
-    groups: dict[tuple[str, str, str, str], list[Row]] = {}
+    """A line for each variant of a network; releases and states that behave alike share it, with the largest figures."""
+    lines = ["| network | variant | states | releases | boxes, px | others | |", "|---|---|---|---|---|---|---|"]
+    groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row.version, row.model, row.variant, row.refused), []).append(row)
-    for (version, model, variant, refused), group in groups.items():
-        states = ", ".join(row.state for row in group)
-        box, other = max(row.box for row in group), max(row.other for row in group)
-        figures = ("", "", f"refused: {refused.strip()}") if refused else (f"{box:.1e}", f"{other:.1e}", "equal")
-        verdict = figures[2] if all(row.good for row in group) else "**differs**"
-        lines.append(f"| {version} | {model} | {variant} | {states} | {figures[0]} | {figures[1]} | {verdict} |")
+        groups.setdefault((row.model, row.variant, row.refused), []).append(row)
+    for (model, variant, refused), group in groups.items():
+        states = ", ".join(dict.fromkeys(row.state for row in group))
+        versions = ", ".join(dict.fromkeys(row.version for row in group))
+        box, other = (f"{max(figures):.1e}" for figures in zip(*((row.box, row.other) for row in group), strict=True))
+        verdict = "equal" if all(row.good for row in group) else "**differs**"
+        shown = ("", "", f"refused: {refused.strip(': ')}") if refused else (box, other, verdict)
+        lines.append(f"| {model} | {variant} | {states} | {versions} | {' | '.join(shown)} |")
     return "\n".join(lines) + "\n"
 
 
