@@ -98,7 +98,7 @@ class Method:
         parts = [self.observer, f"ranges {self.ranges}", f"biases {self.biases}", f"weights {self.weights}"]
         parts += [f"{self.steps} steps"] * (self.weights == "learned")
         parts += ["scores left"] * (self.scores == "left")
-        parts += ["equalised"] * (self.equalise is True) + ["not equalised"] * (self.equalise is False)
+        parts += ["equalised"] * (self.equalise is True)
         parts += ["joint scales"] * self.joint_scales + ["transposed upsampling"] * (self.upsample == "transposed")
         parts += ["float decode"] * (self.decode == "float")
         parts += [f"{len(self.exceptions)} exceptions"] * bool(self.exceptions)

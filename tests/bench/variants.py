@@ -106,7 +106,7 @@ def made_by(python: str, folder: Path) -> tuple[str, list[dict[str, str]]]:
 
 
 def table(rows: list[Row]) -> str:
-    """A line for each variant of a network; releases and states that behave alike share it, with the largest figures."""
+    """A line for each variant of a network; releases and states that behave alike share it, with the largest."""
     lines = ["| network | variant | states | releases | boxes, px | others | |", "|---|---|---|---|---|---|---|"]
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
