@@ -32,7 +32,7 @@ from edgeai.errors import InputError
 from edgeai.files import existing_file, file_ref, write_with
 from edgeai.provenance import CONVERT_TOOLS, EVALUATE_TOOLS, EXPORT_TOOLS, QUANTIZE_TOOLS, provenance
 from edgeai.quantize.calibration import CalibrationSource, batches
-from edgeai.quantize.ptq import InputType, OutputType, Written
+from edgeai.quantize.ptq import InputType, OutputType, Source, Written
 from edgeai.quantize.recipe import DEFAULT, Method
 from edgeai.recognise import Asked
 from edgeai.training.learned import ranges_path
@@ -218,6 +218,7 @@ class Stages:
             raise InputError("granularity must be per-channel or per-tensor")
         exported, tflite, converted = self.float_tflite(model, recipe, calibration)
         learned = ranges_path(model).is_file()
+        other = None if learned else self._other(tflite, converted.contract, recipe.method, calibration)
         ranges = self.ranges(tflite, converted.contract, calibration, recipe.method, quantizes=True)
         if learned:
             ranges = self.carried(model, tflite, converted.contract, ranges, calibration)
@@ -237,6 +238,7 @@ class Stages:
             ("calibration_sha256", calibration.set.sha256),
             ("calibration_images", len(calibration.paths)),
             ("seed", calibration.set.seed),
+            *([("equalised", "where judged better")] if other is not None else []),
         ]
         inputs = provenance("quantize", [file_ref(model), file_ref(tflite)], options, QUANTIZE_TOOLS)
         contract = converted.contract
@@ -246,7 +248,7 @@ class Stages:
             per_channel = recipe.granularity == "per-channel"
             arguments = (tflite, ranges, converted.contract, per_channel, recipe.input_type, recipe.output_type)
             self._child(
-                folder, write_quantized, *arguments, method, calibration.paths, folder / name, "written.json"
+                folder, write_quantized, *arguments, method, calibration.paths, folder / name, other, "written.json"
             )
             written = _load(Written, folder / "written.json")
             found = audit(folder / name)
@@ -271,6 +273,17 @@ class Stages:
 
         output = self._run_stage(inputs, produce)
         return output.folder / name, _load(QuantizedModel, output.folder / "quantized.json"), output
+
+    def _other(
+        self, tflite: Path, contract: Contract, method: Method, calibration: CalibrationSource
+    ) -> Source | None:
+        """The equalised form of a float TFLite, for a judge to choose, where the recipe leaves that open."""
+        from edgeai.quantize.equalise import worth_trying
+
+        if method.equalise is not None or not worth_trying(tflite.read_bytes()):
+            return None
+        equalised = self._equalised(tflite)
+        return Source(equalised, self.ranges(equalised, contract, calibration, method))
 
     def qdq(self, tflite: Path, made: QuantizedModel) -> tuple[Path, QuantizedModel]:
         """The QDQ ONNX file of an int8 TFLite: the same codes, scales and zero points."""
@@ -353,7 +366,7 @@ class Stages:
         Ranges that were learned in training belong to the layers as they were: those are not equalised.
         """
         onnx, exported = self.float_onnx(model, recipe, calibration)
-        equalised = recipe.method.equalise and not ranges_path(model).is_file()
+        equalised = bool(recipe.method.equalise) and not ranges_path(model).is_file()
         return exported, *self.converted(onnx, exported.contract, equalised)
 
     def imported_onnx(

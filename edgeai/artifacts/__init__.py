@@ -89,6 +89,7 @@ from edgeai.artifacts.estimate import (
     WhatIf,
 )
 from edgeai.artifacts.model import (
+    Activation,
     AuditReport,
     CalibrationCheck,
     CalibrationSet,
@@ -108,6 +109,7 @@ from edgeai.artifacts.model import (
     TensorAudit,
     TensorRange,
     Upsample,
+    Variant,
 )
 from edgeai.artifacts.record import (
     BoardResult,
@@ -144,6 +146,7 @@ from edgeai.artifacts.verdict import (
 )
 
 __all__ = [
+    "Activation",
     "AuditReport",
     "BaselineChange",
     "BaselineFigure",
@@ -249,6 +252,7 @@ __all__ = [
     "Toolchain",
     "Upsample",
     "ValidationResult",
+    "Variant",
     "WhatIf",
     "decode",
     "from_json",

@@ -68,12 +68,32 @@ class AuditReport:
     refusal: str = ""
 
 
+Activation = Literal["", "silu", "relu", "relu6", "leaky_relu", "hardswish", "mish", "identity"]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Where a network differs from its published form in what has no weights.
+
+    `layer` is the dotted name of a convolution with norm and activation (`model.9.cv1`), or `*` for every one. A later
+    entry wins. `activation` is empty and `eps` (of the batch norm) 0.0 where the entry does not say; `slope` is that
+    of leaky_relu.
+    """
+
+    layer: str
+    activation: Activation = ""
+    slope: float = 0.0
+    eps: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     """What a network is, apart from its weights.
 
     `name` is the registry name (`yolov8n-seg`), or the file's stem where no family was recognised.
     `names` are the class names in the order of the score channels. `imgsz` is the size it was trained at.
+    `variants` say how it differs from the published network of its name. `licence_source` says what the licence is
+    known from, where the file does not state it; `notes` what else the import had to settle.
     """
 
     name: str
@@ -87,6 +107,9 @@ class ModelSpec:
     num_coefs: int = 32
     anchors: tuple[tuple[float, ...], ...] = ()
     licence: str = "unknown"
+    variants: tuple[Variant, ...] = ()
+    licence_source: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def nc(self) -> int:

@@ -29,6 +29,8 @@ def command(model: Path, out: Path, half: bool, as_json: bool) -> None:
 
 def describe(model: FloatModel) -> str:
     """The spec of an imported network as lines of a name and a value."""
+    from edgeai.models.activations import describe as activation
+
     spec = model.spec
     shown = ", ".join(spec.names[:5]) + (", ..." if spec.nc > 5 else "")
     return facts(
@@ -37,10 +39,12 @@ def describe(model: FloatModel) -> str:
             ("family", spec.family),
             ("task", spec.task),
             ("scale", spec.scale),
+            ("activation", activation(spec.variants)),
             ("classes", f"{spec.nc} ({shown})"),
             ("imgsz", f"{spec.imgsz} px"),
             ("parameters", f"{model.parameters:,}"),
-            ("licence", spec.licence),
+            ("licence", f"{spec.licence} ({spec.licence_source})" if spec.licence_source else spec.licence),
             ("weights", f"{model.weights.name}, {model.weights.bytes:,} bytes, sha256 {model.weights.sha256[:16]}"),
+            *(("note", note) for note in spec.notes),
         )
     )

@@ -12,6 +12,7 @@ from edgeai.cli.options import PathParam, dossier_of
 from edgeai.cli.render import emit, shorten, table
 
 WIDTH = 80
+CHECKPOINTS = frozenset({".pt", ".pth", ".safetensors"})
 MARKS = {"conflict": "CONFLICT", "check": "CHECK", "note": "note"}
 
 
@@ -25,11 +26,13 @@ def command(target: Path | None, licence: str, as_json: bool, output: Path | Non
 
     \b
     edgeai licences                 the latest run of the project
-    edgeai licences model.tflite
+    edgeai licences model.tflite    or .onnx, .pt, .safetensors
     """
+    from edgeai.report.dossier import of_models
     from edgeai.report.licences import review
 
-    report = review(dossier_of(target), licence)
+    weights = target is not None and target.suffix.lower() in CHECKPOINTS
+    report = review(of_models([target]) if target is not None and weights else dossier_of(target), licence)
     emit(report, render(report), as_json, output)
 
 

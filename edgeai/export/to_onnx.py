@@ -47,6 +47,7 @@ def export_onnx(
     import torch
 
     from edgeai.export import heads
+    from edgeai.export.mish import with_negated_mish
     from edgeai.export.upsample import with_transposed_upsampling
     from edgeai.models import load_model
 
@@ -61,6 +62,7 @@ def export_onnx(
         heads.scale_coefficients(network, coef_divisor)
     if upsample == "transposed":
         with_transposed_upsampling(network)
+    with_negated_mish(network)
     multiplied = mask_gain and layout == "concat" and spec.task == "segment"
     proto_factor = mask_gain * coef_divisor if multiplied else 1.0
     module = heads.with_head(network, spec, imgsz, layout, proto_factor)
@@ -133,7 +135,8 @@ def with_contract(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto
     import onnx
 
     kept = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, {**kept, CONTRACT_KEY: to_json(contract)})
+    licence = {"license": contract.spec.licence} if contract.spec.licence != "unknown" else {}  # for other tools' eyes
+    onnx.helper.set_model_props(model, {**licence, **kept, CONTRACT_KEY: to_json(contract)})
     model.producer_name, model.producer_version = "edgeai", ""
     return model
 

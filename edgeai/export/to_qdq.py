@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 NCHW, NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 ELEMENTWISE = {"ADD": "Add", "SUB": "Sub", "MUL": "Mul", "DIV": "Div", "MAXIMUM": "Max", "MINIMUM": "Min"}
-UNARY = {"LOGISTIC": "Sigmoid", "TANH": "Tanh", "RELU": "Relu"}
-FUSED = {1: "Relu"}
+UNARY = {"LOGISTIC": "Sigmoid", "TANH": "Tanh", "RELU": "Relu", "HARD_SWISH": "HardSwish", "LOG": "Log"}
+FUSED = {1: "RELU", 3: "RELU6"}
 
 
 def write_qdq(tflite: Path, contract: Contract, out: Path) -> Contract:
@@ -144,6 +144,10 @@ class _Writer:
             return self._emit(ELEMENTWISE[node.kind], [self._real(i) for i in node.inputs[:2]], name)
         if node.kind in UNARY:
             return self._emit(UNARY[node.kind], [self._real(node.inputs[0])], name)
+        if node.kind == "RELU6":
+            return self._limited(node.kind, self._real(node.inputs[0]), name)
+        if node.kind == "LEAKY_RELU":
+            return self._emit("LeakyRelu", [self._real(node.inputs[0])], name, alpha=float(node.options.alpha))
         writer = self._writers().get(node.kind)
         if writer is None:
             raise ToolError(f"no QDQ form of {node.kind}", "use --format tflite")
@@ -198,7 +202,14 @@ class _Writer:
             return result
         if code not in FUSED:
             raise ToolError(f"no QDQ form of fused activation {code}", "use --format tflite")
-        return self._emit(FUSED[code], [result], f"{name}_act")
+        return self._limited(FUSED[code], result, f"{name}_act")
+
+    def _limited(self, kind: str, value: str, name: str) -> str:
+        """RELU or RELU6 of a value."""
+        if kind == "RELU":
+            return self._emit("Relu", [value], name)
+        ends = [self._constant(f"{name}_{end}", np.asarray(end, np.float32)) for end in (0.0, 6.0)]
+        return self._emit("Clip", [value, *ends], name)
 
     def _pad(self, node: Node, name: str) -> str:
         amounts = self.program.constants[node.inputs[1]].numpy()

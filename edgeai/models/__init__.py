@@ -36,17 +36,24 @@ def build(name: str, nc: int = 80, names: tuple[str, ...] | None = None) -> tupl
 
 
 def build_spec(spec: ModelSpec) -> Network:
-    """The network of a spec with fresh weights. Raises InputError for an unknown name, ToolError without torch."""
+    """The network of a spec with fresh weights, with the activation functions and norms of its variants.
+
+    Raises InputError for an unknown name or layer, ToolError without torch.
+    """
     from edgeai.models.registry import find
 
     entry = find(spec.name)
     require_torch()
+    from edgeai.models.activations import apply_variants
     from edgeai.models.yolov5 import yolov5
     from edgeai.models.yolov8 import yolov8
 
     if entry.family == "yolov8":
-        return yolov8(entry.scale, entry.task, spec.nc)
-    return yolov5(entry.scale, entry.task, spec.nc, p6=entry.p6, anchor_free=entry.family == "yolov5u")
+        network = yolov8(entry.scale, entry.task, spec.nc)
+    else:
+        network = yolov5(entry.scale, entry.task, spec.nc, p6=entry.p6, anchor_free=entry.family == "yolov5u")
+    apply_variants(network, spec.variants)
+    return network
 
 
 def load_model(path: Path) -> tuple[torch.nn.Module, ModelSpec]:

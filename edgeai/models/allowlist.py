@@ -32,40 +32,66 @@ _PLAIN: dict[str, str] = {
 }
 
 _TORCH_NN: dict[str, str] = {
-    "activation": "SiLU ReLU ReLU6 LeakyReLU Sigmoid Hardswish Softmax Mish GELU PReLU",
+    "activation": (
+        "SiLU ReLU ReLU6 LeakyReLU Sigmoid Hardswish Softmax Mish GELU PReLU ELU CELU SELU Tanh Hardtanh Hardsigmoid "
+        "LogSigmoid Softplus MultiheadAttention"
+    ),
     "batchnorm": "BatchNorm2d BatchNorm1d SyncBatchNorm",
     "container": "Sequential ModuleList ModuleDict ParameterList",
-    "conv": "Conv2d ConvTranspose2d",
+    "conv": "Conv1d Conv2d ConvTranspose2d",
     "dropout": "Dropout Dropout2d",
     "flatten": "Flatten",
-    "linear": "Linear Identity",
-    "loss": "BCEWithLogitsLoss BCELoss CrossEntropyLoss SmoothL1Loss L1Loss MSELoss",
+    "linear": "Linear Identity NonDynamicallyQuantizableLinear",
+    "loss": "BCEWithLogitsLoss BCELoss CrossEntropyLoss SmoothL1Loss L1Loss MSELoss NLLLoss KLDivLoss",
     "module": "Module",
     "normalization": "LayerNorm GroupNorm",
     "padding": "ZeroPad2d ConstantPad2d",
     "pooling": "MaxPool2d AvgPool2d AdaptiveAvgPool2d AdaptiveMaxPool2d",
-    "upsampling": "Upsample UpsamplingNearest2d",
+    "sparse": "Embedding",
+    "upsampling": "Upsample UpsamplingNearest2d UpsamplingBilinear2d",
+}
+
+# What torch.compile and the data-parallel classes put around a network, as torch 2.13 writes it.
+_WRAPPERS: dict[str, str] = {
+    "torch.nn.parallel.data_parallel": "DataParallel",
+    "torch.nn.parallel.distributed": "DistributedDataParallel",
+    "torch._dynamo.eval_frame": "OptimizedModule OptimizeContext RunOnlyContext DisableContext",
+    "torch._dynamo.convert_frame": "CatchErrorsWrapper ConvertFrame ConvertFrameAssert ConvertFrameBox",
+    "torch._dynamo.repro.after_dynamo": "WrapBackendDebug",
+    "torch._dynamo.hooks": "Hooks",
+    "torch": "_TorchCompileInductorWrapper _TorchCompileWrapper",
+    "contextlib": "nullcontext",
+    "functools": "partial",
+    "torch.nn.utils.prune": (
+        "L1Unstructured RandomUnstructured LnStructured RandomStructured CustomFromMask Identity PruningContainer"
+    ),
 }
 
 _BLOCKS = (
-    "DFL HGBlock HGStem Proto SPP SPPF SPPELAN C1 C2 C2f C2fAttn C2fCIB C2fPSA C2PSA C3 C3Ghost C3k C3k2 C3TR C3x "
-    "A2C2f AAttn ABlock ADown AConv Attention BNContrastiveHead Bottleneck BottleneckCSP CBFuse CBLinear CIB "
-    "ContrastiveHead ELAN1 GhostBottleneck ImagePoolingAttn MaxSigmoidAttnBlock PSA PSABlock RepBottleneck RepC3 "
-    "RepCSP RepNCSPELAN4 RepVGGDW ResNetBlock ResNetLayer SCDown SwiGLUFFN TorchVision"
+    "DFL HGBlock HGStem Proto Proto26 SPP SPPF SPPELAN C1 C2 C2f C2fAttn C2fCIB C2fPSA C2PSA C3 C3f C3Ghost C3k C3k2 "
+    "C3TR C3x A2C2f AAttn ABlock ADown AConv Attention BNContrastiveHead Bottleneck BottleneckCSP CBFuse CBLinear CIB "
+    "ContrastiveHead ELAN1 GhostBottleneck ImagePoolingAttn MaxSigmoidAttnBlock PSA PSABlock RealNVP RepBottleneck "
+    "RepC3 RepCSP RepNCSPELAN4 RepVGGDW Residual ResNetBlock ResNetLayer SAVPE SCDown SwiGLUFFN TorchVision"
 )
 _CONVS = (
     "Conv Conv2 ConvTranspose Concat CBAM ChannelAttention DWConv DWConvTranspose2d Focus GhostConv Index LightConv "
     "RepConv SpatialAttention"
 )
-_HEADS = "Detect Segment Classify Pose OBB RTDETRDecoder WorldDetect v10Detect YOLOEDetect YOLOESegment LRPCHead"
+_HEADS = (
+    "Detect Segment Segment26 Classify Pose Pose26 OBB OBB26 Depth SemanticSegment RTDETRDecoder WorldDetect v10Detect "
+    "YOLOEDetect YOLOESegment YOLOESegment26 LRPCHead"
+)
 _TASKS = (
-    "BaseModel DetectionModel SegmentationModel ClassificationModel PoseModel OBBModel RTDETRDetectionModel WorldModel "
-    "YOLOEModel YOLOESegModel Ensemble"
+    "BaseModel DetectionModel SegmentationModel SemanticSegmentationModel ClassificationModel PoseModel OBBModel "
+    "DepthModel RTDETRDetectionModel WorldModel YOLOEModel YOLOESegModel Ensemble"
 )
 _LOSSES = (
-    "v8DetectionLoss v8SegmentationLoss v8ClassificationLoss v8PoseLoss v8OBBLoss E2EDetectLoss BboxLoss DFLoss "
-    "FocalLoss VarifocalLoss KeypointLoss RotatedBboxLoss Loss SegLoss ClassificationLoss PoseLoss"
+    "v8DetectionLoss v8SegmentationLoss v8ClassificationLoss v8PoseLoss v8OBBLoss SegmentLoss26 PoseLoss26 DepthLoss26 "
+    "SemanticSegmentationLoss TVPDetectLoss TVPSegmentLoss E2EDetectLoss E2ELoss BboxLoss DFLoss RLELoss FocalLoss "
+    "VarifocalLoss KeypointLoss RotatedBboxLoss BCEDiceLoss MultiChannelDiceLoss Loss SegLoss ClassificationLoss "
+    "PoseLoss"
 )
+_ASSIGNERS = "TaskAlignedAssigner RotatedTaskAlignedAssigner PoseTaskAlignedAssigner SegTaskAlignedAssigner"
 
 _YOLOV5: dict[str, str] = {
     "models.common": (
@@ -78,11 +104,13 @@ _YOLOV5: dict[str, str] = {
 
 _ULTRALYTICS: dict[str, str] = {
     "ultralytics.nn.modules": f"{_BLOCKS} {_CONVS} {_HEADS}",  # one flat module before 8.0.90
+    "ultralytics.nn.modules.activation": "AGLU",
     "ultralytics.nn.modules.block": _BLOCKS,
     "ultralytics.nn.modules.conv": _CONVS,
     "ultralytics.nn.modules.head": _HEADS,
     "ultralytics.nn.modules.transformer": (
-        "AIFI MLP MLPBlock LayerNorm2d TransformerBlock TransformerEncoderLayer TransformerLayer"
+        "AIFI MLP MLPBlock LayerNorm2d TransformerBlock TransformerEncoderLayer TransformerLayer MSDeformAttn "
+        "DeformableTransformerDecoder DeformableTransformerDecoderLayer"
     ),
     "ultralytics.nn.tasks": _TASKS,
     "ultralytics.utils": "IterableSimpleNamespace SimpleClass",
@@ -91,15 +119,21 @@ _ULTRALYTICS: dict[str, str] = {
     "ultralytics.yolo.utils.loss": _LOSSES,
     "ultralytics.yolo.v8.detect.train": "Loss",
     "ultralytics.yolo.v8.segment.train": "SegLoss",
-    "ultralytics.utils.tal": "TaskAlignedAssigner RotatedTaskAlignedAssigner",
-    "ultralytics.yolo.utils.tal": "TaskAlignedAssigner",
+    "ultralytics.utils.tal": _ASSIGNERS,
+    "ultralytics.yolo.utils.tal": _ASSIGNERS,
 }
 
 
 def _expand() -> frozenset[str]:
-    tables = (_PLAIN, {f"torch.nn.modules.{key}": value for key, value in _TORCH_NN.items()}, _YOLOV5, _ULTRALYTICS)
+    torch_nn = {f"torch.nn.modules.{key}": value for key, value in _TORCH_NN.items()}
+    package = {f"yolov5.{key}": value for key, value in _YOLOV5.items()}  # as PyPI's yolov5 calls them
+    tables = (_PLAIN, torch_nn, _WRAPPERS, _YOLOV5, package, _ULTRALYTICS)
     rows = [(module, names) for table in tables for module, names in table.items()]
     return frozenset(f"{module}.{name}" for module, names in rows for name in names.split())
 
 
 ALLOWED: frozenset[str] = _expand()
+
+# A name under these that is not in the list is no attack: it belongs to a network made by code newer than the list, or
+# by somebody's own.
+FAMILIES: tuple[str, ...] = ("ultralytics.", "models.", "yolov5.", "torch.nn.")

@@ -1,7 +1,8 @@
 """From the inert object tree of an Ultralytics checkpoint to a network with its weights and its spec.
 
 Which network it is follows from the weights' names and shapes, not from what the file says of itself: every weight
-is checked against the network built, and none may be missing or left over.
+is checked against the network built, and none may be missing or left over. What has no weights is checked as well
+(`edgeai.models.held`).
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgeai.artifacts import ModelSpec
 from edgeai.errors import InputError
-from edgeai.models.network import Network
+from edgeai.models.about import Licence, class_names, image_size, licence_of
+from edgeai.models.inert import RETRAIN_HINT, Tree, class_of, plain, state_of, tree_of, unwrapped
 from edgeai.models.recognise import recognise
 from edgeai.models.registry import spec_of
 from edgeai.models.unpickle import Checkpoint, Placeholder, printable
@@ -22,14 +24,12 @@ from edgeai.models.weights import fill
 if TYPE_CHECKING:
     from torch import Tensor
 
-MAX_MODULE_DEPTH = 32
-MAX_WEIGHTS = 20_000  # the largest published network has under 2000
-MAX_CLASSES = 100_000
-RETRAIN_HINT = "pass the .pt that training wrote (best.pt), or an ONNX file of the network"
+    from edgeai.models.network import Network
 
-# Constants of the decode and counters of the training: no weights of the network.
-_NOT_WEIGHTS = re.compile(r"(\.num_batches_tracked|\.dfl\.conv\.weight|\.anchor_grid|\.strides?)$")
-_NAME = re.compile("[A-Za-z0-9_]{1,64}")
+# Constants of the decode, counters of the training and of a profiler: no weights of the network.
+_NOT_WEIGHTS = re.compile(
+    r"(\.num_batches_tracked|\.dfl\.conv\.weight|\.anchor_grid|\.strides?|(^|\.)total_(ops|params))$"
+)
 _ANCHORS = re.compile(r"^model\.\d+\.anchors$")
 
 
@@ -38,85 +38,109 @@ class _Model:
     """The model object of a checkpoint, still inert, and what the file says around it."""
 
     node: Placeholder
-    licence: str
-    imgsz: int | None
+    licence: Licence
+    imgsz: object
 
 
 def load_checkpoint(path: Path) -> tuple[Network, ModelSpec]:
     """The network of a `.pt` file, in eval mode and fp32, and its spec.
 
     Raises InputError where the file is hostile or damaged, of a network edgeai does not build, or where a weight
-    does not fit.
+    or what has no weights does not fit.
     """
+    from edgeai.models.activations import apply_variants
+    from edgeai.models.held import held
+
     with Checkpoint(path) as checkpoint:
         model = _find_model(checkpoint)
-        nodes = _weight_nodes(model.node, checkpoint.name)
-        anchors = _anchors(checkpoint, nodes)
+        tree = tree_of(model.node, checkpoint.name)
+        anchors = _anchors(checkpoint, tree.weights)
         weights = {
             name: _float_weight(checkpoint, node, name)
-            for name, node in nodes.items()
+            for name, node in tree.weights.items()
             if not _NOT_WEIGHTS.search(name) and not _ANCHORS.match(name)
         }
-        described = _describe(model.node)
-    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
-    entry, nc = recognise(shapes, path.name, described)
-    spec = spec_of(entry, _class_names(model.node, nc, path.name))
-    spec = replace(spec, licence=model.licence, imgsz=model.imgsz or spec.imgsz, anchors=anchors or spec.anchors)
-    return fill(spec, weights, path.name), spec
+        weights |= _norms_of_fused(tree, weights)
+        shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+        entry, nc = recognise(shapes, path.name, _describe(model.node))
+        names, notes = class_names(state_of(model.node).get("names"), nc, path.name)
+        spec = spec_of(entry, names)
+        size, about_size = image_size(model.imgsz, max(spec.strides, default=32))
+        spec = replace(
+            spec,
+            licence=model.licence.name,
+            licence_source=model.licence.source,
+            imgsz=size or spec.imgsz,
+            anchors=anchors or spec.anchors,
+            notes=(*notes, *about_size),
+        )
+        network = fill(spec, weights, path.name)
+        variants = held(tree, network, spec, checkpoint.tensor, path.name)
+    apply_variants(network, variants)
+    return network, replace(spec, variants=variants)
+
+
+def stated_licence(path: Path) -> Licence:
+    """The licence of the weights of a `.pt` file, without building its network. Raises InputError, needs no torch."""
+    with Checkpoint(path) as checkpoint:
+        return _find_model(checkpoint).licence
 
 
 def _find_model(checkpoint: Checkpoint) -> _Model:
     """`ema` where it is there, else `model`: the EMA is what training evaluates and keeps."""
     tree = checkpoint.tree
-    if isinstance(tree, Placeholder):
-        return _Model(tree, licence="unknown", imgsz=None)
-    if not isinstance(tree, dict):
-        raise InputError(f"{checkpoint.name} holds no model", RETRAIN_HINT)
-    node = tree.get("ema") or tree.get("model")
+    content = tree if isinstance(tree, dict) else {"model": tree}
+    node = content.get("ema") or content.get("model")
     if not isinstance(node, Placeholder):
-        raise InputError(f"{checkpoint.name} holds weights without their model, or something else", RETRAIN_HINT)
-    licence = tree.get("license")
+        what = "holds weights without their model, or something else" if isinstance(tree, dict) else "holds no model"
+        raise InputError(f"{checkpoint.name} {what}", RETRAIN_HINT)
+    node = unwrapped(node)
+    arguments = (content.get("train_args"), content.get("opt"), state_of(node).get("args"))
+    sizes = (_argument(values, "imgsz") for values in arguments)
     return _Model(
         node=node,
-        licence=printable(licence) if isinstance(licence, str) and licence else "unknown",
-        imgsz=_imgsz(tree.get("train_args")) or _imgsz(tree.get("opt")) or _imgsz(_state(node).get("args")),
+        licence=licence_of(content.get("license"), node),
+        imgsz=next((size for size in sizes if size is not None), None),
     )
 
 
-def _weight_nodes(model: Placeholder, name: str) -> dict[str, object]:
-    """Every parameter and buffer under its dotted name, in the order of the file."""
-    found: dict[str, object] = {}
+def _norms_of_fused(tree: Tree, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Batch norms that do nothing but add the bias, for convolutions whose norm was folded into them; their bias is
+    taken out of `weights`."""
+    import torch
 
-    def walk(node: object, prefix: str, depth: int) -> None:
-        # a shared or cyclic module would be walked over and over: both limits end it
-        if depth > MAX_MODULE_DEPTH or len(found) > MAX_WEIGHTS:
-            raise InputError(f"{name} is not a checkpoint: its modules nest too deep or are too many")
-        state = _state(node)
-        for kind in ("_parameters", "_buffers"):
-            for key, value in _named(state.get(kind)):
-                if value is not None:
-                    found[f"{prefix}{key}"] = value
-        for key, child in _named(state.get("_modules")):
-            if child is not None:
-                walk(child, f"{prefix}{key}.", depth + 1)
+    from edgeai.models.layers import BN_EPS
 
-    walk(model, "", 0)
-    if not found:
-        raise InputError(f"{name} holds no weights", RETRAIN_HINT)
-    return found
-
-
-def _state(node: object) -> dict[Any, Any]:
-    """The attributes a placeholder was given, empty where there are none."""
-    state = node.state if isinstance(node, Placeholder) else None
-    return state if isinstance(state, dict) else {}
+    weight, variance = _unit_norm(BN_EPS)
+    norms: dict[str, Tensor] = {}
+    for layer, node in tree.modules.items():
+        key = f"{layer}.conv.bias"
+        if class_of(node) == "Conv" and f"{layer}.bn.weight" not in weights and key in weights:
+            bias = weights.pop(key)
+            norms |= {
+                f"{layer}.bn.weight": torch.full_like(bias, weight),
+                f"{layer}.bn.bias": bias,
+                f"{layer}.bn.running_mean": torch.zeros_like(bias),
+                f"{layer}.bn.running_var": torch.full_like(bias, variance),
+            }
+    return norms
 
 
-def _named(value: object) -> list[tuple[str, object]]:
-    """The items of a dictionary of a module that have usable names."""
-    if not isinstance(value, dict):
-        return []
-    return [(key, item) for key, item in value.items() if isinstance(key, str) and _NAME.fullmatch(key)]
+def _unit_norm(eps: float) -> tuple[float, float]:
+    """Weight and variance near 1 of a batch norm that multiplies by 1: exactly so in fp32, nearly so beyond.
+
+    1 - eps is no fp32 number, and what it is rounded to would scale every layer a little. Of the thousands of fp32
+    weights just above 1 one has a square that is.
+    """
+    import numpy as np
+
+    step = np.finfo(np.float32).eps
+    weights = np.float32(1) + step * np.arange(int(eps / 2 / step), dtype=np.float32)
+    variances = (weights.astype(np.float64) ** 2 - eps).astype(np.float32)
+    gains = weights * (1 / np.sqrt(variances + np.float32(eps)))  # as torch computes them
+    error = np.abs(weights.astype(np.float64) / np.sqrt(variances.astype(np.float64) + eps) - 1)
+    best = np.where(gains == 1, error, 1).argmin()
+    return float(weights[best]), float(variances[best])
 
 
 def _float_weight(checkpoint: Checkpoint, node: object, name: str) -> Tensor:
@@ -144,33 +168,16 @@ def _anchors(checkpoint: Checkpoint, nodes: dict[str, object]) -> tuple[tuple[fl
     return tuple(tuple(float(v) * 8 * 2**i for v in level.flatten()) for i, level in enumerate(cells))
 
 
-def _class_names(model: Placeholder, nc: int, name: str) -> tuple[str, ...]:
-    """The class names {index: name} or [name] of the model; class0, class1, ... where it has none."""
-    names = _state(model).get("names")
-    if isinstance(names, dict) and names and set(names) == set(range(len(names))):
-        names = [names[i] for i in range(len(names))]
-    if not names:
-        return tuple(f"class{i}" for i in range(nc))
-    if not isinstance(names, list) or len(names) > MAX_CLASSES or not all(isinstance(n, str | int) for n in names):
-        raise InputError(f"{name} has class names that are not a list of names")
-    if len(names) != nc:
-        raise InputError(f"{name} names {len(names)} classes, but its head has {nc} scores", RETRAIN_HINT)
-    return tuple(str(n) if str(n).isprintable() else printable(n) for n in names)
-
-
-def _imgsz(arguments: object) -> int | None:
-    """The image size in the training arguments: an integer or the larger of [height, width]."""
-    values = arguments if isinstance(arguments, dict) else _state(arguments)
-    size = values.get("imgsz")
-    if isinstance(size, list | tuple) and size and all(isinstance(n, int) for n in size):
-        size = max(size)
-    return size if isinstance(size, int) and not isinstance(size, bool) and 32 <= size <= 8192 else None
+def _argument(arguments: object, key: str) -> object:
+    """A training argument, kept as a dictionary or as the attributes of a namespace."""
+    values = arguments if isinstance(arguments, dict) else state_of(arguments)
+    return plain(values.get(key))
 
 
 def _describe(model: Placeholder) -> str:
     """What the file calls itself, for the error where it is not recognised: its class and layer table."""
-    state = _state(model)
+    state = state_of(model)
     table = state.get("yaml")
     file = (table.get("yaml_file") if isinstance(table, dict) else None) or state.get("yaml_file")
-    kind = model.origin.rpartition(".")[2]
+    kind = class_of(model)
     return f"{kind} of {printable(file)}" if isinstance(file, str) else kind

@@ -16,14 +16,16 @@ BN_MOMENTUM = 0.03
 
 
 class ConvBnAct(nn.Module):
-    """Convolution without bias, batch norm, SiLU. Keeps the size at stride 1, halves an even one at stride 2."""
+    """Convolution without bias, batch norm, SiLU (or what `edgeai.models.activations` gives it). Keeps the size at
+    stride 1, halves an even one at stride 2.
+    """
 
     def __init__(self, c_in: int, c_out: int, kernel: int = 1, stride: int = 1, padding: int | None = None) -> None:
         super().__init__()
         pad = kernel // 2 if padding is None else padding
         self.conv = nn.Conv2d(c_in, c_out, kernel, stride, pad, bias=False)
         self.bn = nn.BatchNorm2d(c_out, eps=BN_EPS, momentum=BN_MOMENTUM)
-        self.act = nn.SiLU(inplace=True)
+        self.act: nn.Module = nn.SiLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.act(self.bn(self.conv(x)))
@@ -81,16 +83,18 @@ class C3(nn.Module):
 class SPPF(nn.Module):
     """Spatial pyramid pooling: three 5×5 max pools in a row see windows of 5, 9 and 13."""
 
+    POOLS = 3
+
     def __init__(self, c_in: int, c_out: int) -> None:
         super().__init__()
         half = c_in // 2
         self.cv1 = ConvBnAct(c_in, half)
-        self.cv2 = ConvBnAct(4 * half, c_out)
+        self.cv2 = ConvBnAct((1 + self.POOLS) * half, c_out)
         self.m = nn.MaxPool2d(kernel_size=5, stride=1, padding=2)
 
     def forward(self, x: Tensor) -> Tensor:
         parts: list[Tensor] = [self.cv1(x)]
-        for _ in range(3):
+        for _ in range(self.POOLS):
             parts.append(self.m(parts[-1]))
         out: Tensor = self.cv2(torch.cat(parts, 1))
         return out

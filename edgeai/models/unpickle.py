@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from edgeai.errors import InputError
-from edgeai.models.allowlist import ALLOWED
+from edgeai.models.allowlist import ALLOWED, FAMILIES
 from edgeai.models.archive import AGAIN, MAX_TENSOR_BYTES, Archive
 
 if TYPE_CHECKING:
@@ -205,6 +205,9 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str, /) -> type:
         origin = f"{module}.{name}"
+        if origin not in ALLOWED and origin.startswith(FAMILIES):
+            text = f"{self._name} holds {printable(origin)}: a newer or unknown network, which edgeai does not build"
+            raise InputError(text, "export it to ONNX with the code that trained it, and pass the .onnx file")
         if origin not in ALLOWED:
             raise InputError(f"{self._name} names {printable(origin)}, which no checkpoint needs; refused")
         if origin not in self._classes:

@@ -87,6 +87,15 @@ def load_weights(path: Path) -> tuple[Network, ModelSpec]:
     return fill(spec, weights, path.name), spec
 
 
+def read_spec(path: Path) -> ModelSpec:
+    """The spec of an edgeai safetensors file, without its weights. Raises InputError."""
+    with path.open("rb") as stream:
+        head = stream.read(8)
+        data = head + stream.read(min(int.from_bytes(head, "little"), MAX_HEADER))
+    header, _ = _header(data, path.name)
+    return _spec(header.get("__metadata__"), path.name)
+
+
 def fill(spec: ModelSpec, weights: Mapping[str, Tensor], name: str) -> Network:
     """The network of a spec with the given fp32 weights, in eval mode.
 

@@ -8,6 +8,7 @@ tensor equally well (Nagel et al., Data-Free Quantization, 2019, section 4.1).
 That holds through ReLU, LeakyReLU, pooling, nearest resizing and no activation at all. It does not hold through SiLU:
 x * sigmoid(x) has a knee at a fixed place, and s * SiLU(x / s) is another function for every s but 1. So nothing is
 done there: in YOLOv8n-seg one pair is left, the learned upsampling of the prototypes and the convolution behind it.
+Trained with ReLU it has several times as many, and whether levelling them helps is judged on images (`worth_trying`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ HOMOGENEOUS = frozenset({"", "relu"})  # fused activations with f(s * x) = s * f
 # operators of that kind that keep every channel to itself; PAD fills with zeros
 THROUGH = frozenset({"RELU", "LEAKY_RELU", "PAD", "MAX_POOL_2D", "AVERAGE_POOL_2D", "RESIZE_NEAREST_NEIGHBOR"})
 ROUNDS = 20  # pairs share layers, so levelling one disturbs the next
+WORTH = 4  # pairs; fewer do not pay for a second calibration
 ENOUGH = 1e-3  # relative change of a factor
 WIDEST = 1e3  # no factor of a round beyond it: a channel that is nearly dead is not blown up
 
@@ -51,6 +53,11 @@ def pairs(graph: Graph) -> list[Pair]:
         if readers and all(_own_constants(graph, entry) for entry in (op, *readers)):
             found.append(Pair(op, readers))
     return found
+
+
+def worth_trying(model: bytes) -> bool:
+    """Whether a float TFLite has enough pairs for a judge to look at its equalised form as well."""
+    return len(pairs(read_tflite(model))) >= WORTH
 
 
 def equalise(model: bytes) -> tuple[bytes, int]:

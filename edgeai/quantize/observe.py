@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # Not half a step, where it turns: the end of a range moves by up to half of its own step to bring zero onto the grid,
 # and with the end on the wrong side the whole background scores 1/256.
 SIGMOID_SATURATION = math.log(4 * 256 - 1)
+# TFLite's int8 TANH has the output scale 1/128: here its result is a quarter of a step from the last one.
+TANH_SATURATION = math.atanh(1 - 1 / (4 * 128))
 # A score of 0.03 % is below every threshold, evaluation's 0.1 % included: what training need not represent.
 LOWEST_LOGIT = -8.0
 # Of the image, what an int8 box can say. Junk anchors report widths of 1.5 images, and every real box would pay for
@@ -214,6 +216,8 @@ def _activations(interpreter: Any, limits: dict[int, tuple[float, float]]) -> li
         floor, ceiling = -math.inf, math.inf
         if readers.get(index) == {"LOGISTIC"}:
             floor, ceiling = -SIGMOID_SATURATION, SIGMOID_SATURATION
+        elif readers.get(index) == {"TANH"}:
+            floor, ceiling = -TANH_SATURATION, TANH_SATURATION
         if index in outputs:
             floor, ceiling = limits.get(outputs.index(index), (floor, ceiling))
         found.append(

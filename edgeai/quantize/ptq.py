@@ -6,6 +6,7 @@ the same operators as the plain converter, and it decides nothing that the range
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,6 +211,31 @@ def _part(progress: Callable[[int, int], object], number: int, passes: int) -> C
     return lambda done, total: progress(100 * (number * total + done) // (passes * total), 100)
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A float TFLite and the ranges of its activations."""
+
+    model: Path
+    ranges: Ranges
+
+
+def _less_noise(
+    files: list[bytes], model: bytes, contract: Contract, images: tuple[Path, ...]
+) -> int:
+    """The place of the int8 file that is nearest to the float TFLite `model` on the last of `images`."""
+    import numpy as np
+    import torch
+
+    from edgeai.quantize.calibration import batches
+    from edgeai.quantize.judge import Judge
+
+    torch.set_num_threads(2)
+    used = images[:MOST_TUNING_IMAGES][-JUDGING_IMAGES:]
+    judge = Judge(model, contract, torch.from_numpy(np.concatenate(list(batches(used, contract)))))
+    noise = [judge.noise(file) for file in files]
+    return noise.index(min(noise))
+
+
 def write_quantized(
     source: Path,
     ranges: Ranges,
@@ -220,12 +246,14 @@ def write_quantized(
     method: Method,
     images: tuple[Path, ...],
     out: Path,
+    other: Source | None = None,
     progress: Callable[[int, int], object] = worker.tick,
 ) -> Written:
     """`quantize` from file to file and the tuning of `method` on `images`, the contract inside.
 
-    Masks of layout concat are those of ST's rule (edgeai/quantize/st_masks.py). A network with operators that cannot be
-    simulated is not tuned; the note says so.
+    `other` is the equalised form of `source`; the one that loses less before any tuning is taken. Masks of layout
+    concat are those of ST's rule (edgeai/quantize/st_masks.py). A network with operators that cannot be simulated is
+    not tuned, nor judged; the note says so.
     """
     from edgeai.quantize.st_masks import with_st_masks
 
@@ -234,7 +262,13 @@ def write_quantized(
     if floats and not any(role.kind in ("boxes", "pred") for role in contract.roles):
         raise InputError("this network has no decode to leave in floating point", "use --layout split or concat")
     data = quantize(model, ranges, per_channel, input_type, output_type, correct, floats)
-    chosen = note = ""
+    chosen = note = levelled = ""
+    if other is not None:
+        second = other.model.read_bytes()
+        changed = quantize(second, other.ranges, per_channel, input_type, output_type, correct, floats)
+        with contextlib.suppress(NotSimulatedError):
+            if _less_noise([data, changed], model, contract, images):
+                data, model, levelled = changed, second, "equalised"
     if method.tunes:
         try:
             data, chosen = tuned(data, model, contract, method, images, progress)
@@ -242,4 +276,4 @@ def write_quantized(
             note = f"not tuned: {error.message}"
     data, contract = with_st_masks(data, contract)
     out.write_bytes(with_contract(data, contract))
-    return Written(contract, chosen, note)
+    return Written(contract, ", ".join(filter(None, (chosen, levelled))), note)

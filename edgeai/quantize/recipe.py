@@ -10,7 +10,8 @@
     steps = 300                     # of learning
     scores = "auto"                 # matched: as sure as the float network, by one shift a level; left. auto matches
                                     # where ranges or biases are tuned
-    equalise = false                # true: channels levelled between layers, where no SiLU stands between them
+    equalise = true                 # channels levelled between layers, where no SiLU stands between them; false: never.
+                                    # Without the line ReLU networks are, where images that nothing else saw say so
     joint_scales = false            # true: one range for all that meets in a concatenation, so that nothing is rescaled
     upsample = "resize"             # transposed: by a convolution with fixed weights, which the NPU of an N6 runs
     decode = "int8"                 # float: what is computed from logits stays in floating point, which processors run
@@ -60,7 +61,7 @@ class Method:
     weights: Literal["auto", "nearest", "compensated", "learned"] = "auto"
     steps: int = 300
     scores: Literal["auto", "matched", "left"] = "auto"
-    equalise: bool = False
+    equalise: bool | None = None
     joint_scales: bool = False
     upsample: Upsample = "resize"
     decode: Literal["int8", "float"] = "int8"
@@ -97,7 +98,7 @@ class Method:
         parts = [self.observer, f"ranges {self.ranges}", f"biases {self.biases}", f"weights {self.weights}"]
         parts += [f"{self.steps} steps"] * (self.weights == "learned")
         parts += ["scores left"] * (self.scores == "left")
-        parts += ["equalised"] * self.equalise
+        parts += ["equalised"] * (self.equalise is True)
         parts += ["joint scales"] * self.joint_scales + ["transposed upsampling"] * (self.upsample == "transposed")
         parts += ["float decode"] * (self.decode == "float")
         parts += [f"{len(self.exceptions)} exceptions"] * bool(self.exceptions)

@@ -373,6 +373,7 @@ KERNELS: dict[str, Kernel] = {
     "MINIMUM": _elementwise(torch.minimum),
     "LOGISTIC": _unary(torch.sigmoid),
     "TANH": _unary(torch.tanh),
+    "LOG": _unary(lambda x: x.clamp(min=torch.finfo(x.dtype).tiny).log()),  # of 0 the least that the grid holds
     "RELU": _unary(torch.relu),
     "RELU6": _unary(lambda x: x.clamp(0, 6)),
     "HARD_SWISH": _unary(nnf.hardswish),

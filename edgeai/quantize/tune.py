@@ -194,9 +194,11 @@ def _silu_inputs(program: Program) -> frozenset[int]:
     found = []
     for node in program.nodes:
         index = node.outputs[0]
-        kinds = sorted(reader.kind for reader in readers.get(index, []))
-        if node.kind in LAYOUTS and kinds == ["LOGISTIC", "MUL"] and index in program.grids:
-            found.append(index)
+        behind = {reader.kind: reader for reader in readers.get(index, [])}
+        if node.kind in LAYOUTS and sorted(behind) == ["LOGISTIC", "MUL"] and index in program.grids:
+            gate = behind["LOGISTIC"].outputs[0]
+            if len(readers[index]) == 2 and gate in behind["MUL"].inputs:  # Mish puts more between them
+                found.append(index)
     return frozenset(found)
 
 

@@ -96,7 +96,7 @@ def _fields(values: Mapping[str, Any], source: str) -> Words:
         found = values.get(key)
         return _literal(found) if isinstance(found, str) else found
 
-    known = {"task", "names", "imgsz", "stride", "kpt_shape", "end2end", "license"} & set(values)
+    known = {"task", "names", "imgsz", "stride", "kpt_shape", "end2end", "license", "licence", "License"} & set(values)
     return Words(
         source=source if known else "",
         task=str(values.get("task") or "").strip().lower(),
@@ -105,10 +105,14 @@ def _fields(values: Mapping[str, Any], source: str) -> Words:
         stride=_stride(value("stride")),
         kpt_shape=_pair(value("kpt_shape")),
         end2end=_flag(value("end2end")),
-        licence=str(values.get("license") or "").strip(),
+        licence=_text(values, "license", "licence", "License"),
         description=str(values.get("description") or "").strip(),
         channels=_whole(value("channels")),
     )
+
+
+def _text(values: Mapping[str, Any], *keys: str) -> str:
+    return next((found.strip() for key in keys if isinstance(found := values.get(key), str) and found.strip()), "")
 
 
 def _literal(text: str) -> Any:

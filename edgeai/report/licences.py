@@ -22,6 +22,7 @@ from edgeai.artifacts import (
 from edgeai.errors import EdgeAIError
 from edgeai.files import file_ref
 from edgeai.report.dossier import Dossier
+from edgeai.report.stated import stated_licence
 
 DISCLAIMER = (
     "This is information about licences found in files and package metadata, not legal advice. "
@@ -50,10 +51,13 @@ _WAYS = (
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
+    """`reason` is what the licence follows from, where nothing states it."""
+
     name: str
     family: str
     licence: str
     known_from: str
+    reason: str = ""
 
 
 def review(dossier: Dossier, stated: str = "") -> LicenceReport:
@@ -97,8 +101,9 @@ def _weights(dossier: Dossier) -> list[_Weights]:
     if record is not None:
         licence = plain_licence(record.provenance.licence)
         source = f"the metadata of {record.model.name}" if licence != UNKNOWN else "nothing says"
-        family = record.quantized[0].contract.spec.family if record.quantized else ""
-        found = [_Weights(record.model.name, family, licence, source)]
+        spec = record.quantized[0].contract.spec if record.quantized else None
+        reason = spec.licence_source if spec is not None else ""
+        found = [_Weights(record.model.name, spec.family if spec else "", licence, reason or source, reason)]
         ours = {entry.file.sha256 for entry in record.quantized} | {record.results[0].model.sha256}
         others = [r for r in record.results if r.model.sha256 not in ours]
         return [*found, *(_Weights(r.model.name, _family(r.model.name), *_of_provenance(r.provenance)) for r in others)]
@@ -111,12 +116,16 @@ def _of_provenance(origin: Provenance) -> tuple[str, str]:
 
 
 def _of_file(path: Path) -> _Weights:
+    """The contract in a file knows best; a file without, or whose contract knows none, may state one elsewhere."""
     contract = contract_of(path)
-    if contract is None:
-        return _Weights(path.name, _family(path.name), UNKNOWN, "nothing says")
-    licence = plain_licence(contract.spec.licence)
-    source = "metadata in the file" if licence != UNKNOWN else "nothing in the file says"
-    return _Weights(path.name, contract.spec.family or _family(path.name), licence, source)
+    family = (contract.spec.family if contract else "") or _family(path.name)
+    reason = contract.spec.licence_source if contract else ""
+    licence = plain_licence(contract.spec.licence) if contract else UNKNOWN
+    if licence != UNKNOWN:
+        return _Weights(path.name, family, licence, reason or "metadata in the file", reason)
+    said = stated_licence(path)
+    licence = plain_licence(said.licence)
+    return _Weights(path.name, family, licence, said.known_from if licence != UNKNOWN else "nothing in the file says")
 
 
 def contract_of(path: Path) -> Contract | None:
@@ -205,7 +214,8 @@ def _about(entry: _Weights, explained: bool) -> LicenceFinding | None:
     """What the licence of one set of weights means; the trap is told once."""
     trap, ways = ("", ()) if explained else (f" {_TRAP_CORE}", _WAYS)
     if is_copyleft(entry.licence):
-        text = f"The weights of {entry.name} are under {entry.licence}.{trap}"
+        why = f" ({entry.reason})" if entry.reason else ""
+        text = f"The weights of {entry.name} are under {entry.licence}{why}.{trap}"
         return LicenceFinding("conflict", f"{entry.licence} weights and ST's SLA0044 software", text, ways)
     if entry.licence != UNKNOWN:
         return None

@@ -51,7 +51,9 @@ def start(model: str, names: tuple[str, ...], imgsz: int, seed: int, licence: st
         init_biases(network, spec)
         return Start(network, spec, None, fresh)
     loaded, old = load_model(Path(model))
-    spec = replace(_trainable(old), names=names, imgsz=imgsz, licence=licence or old.licence)
+    spec = replace(_trainable(old), names=names, imgsz=imgsz, notes=())
+    if licence:
+        spec = replace(spec, licence=licence, licence_source="")
     network = build_spec(spec).train()
     init_biases(network, spec)
     fresh = transfer(loaded.state_dict(), network, old.names, names)

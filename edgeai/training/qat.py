@@ -1,7 +1,8 @@
 """Quantisation-aware fine-tuning: the network computes as its int8 file will, and learns under it.
 
 What is rounded is what TFLite rounds: weights with their batch norm folded in, the output of every convolution before
-its activation, the sigmoid (fixed 1/256), the product, residual sums, concatenations. Batch statistics stand still.
+its activation (unless that is a ReLU), the sigmoid (fixed 1/256), the product, residual sums, concatenations. Batch
+statistics stand still.
 
 What is carried to the int8 file, and how:
 
@@ -27,6 +28,7 @@ from edgeai.training.fakequant import FakeQuantizer, quantize_weight, quantized_
 from edgeai.training.learned import LearnedRange
 
 SMALLEST_GAIN = 1e-12
+FUSED = (nn.ReLU, nn.ReLU6, nn.Identity)  # part of the convolution in TFLite
 
 
 # --- layers that round --------------------------------------------------------------------------
@@ -34,6 +36,8 @@ SMALLEST_GAIN = 1e-12
 
 
 class QatConvBnAct(ConvBnAct):
+    """Rounds what TFLite rounds: a ReLU is part of the convolution, whose output before it is never stored."""
+
     per_channel: bool
     round_conv: FakeQuantizer
     round_out: FakeQuantizer
@@ -51,9 +55,12 @@ class QatConvBnAct(ConvBnAct):
     def forward(self, x: Tensor) -> Tensor:
         _, bias = self.folded()
         conv = functional.conv2d(x, self.rounded_weight(), bias, self.conv.stride, self.conv.padding)
+        if isinstance(self.act, FUSED):
+            return cast(Tensor, self.round_out(self.act(conv)))
         conv = self.round_conv(conv)
-        out: Tensor = self.round_out(conv * quantized_sigmoid(conv))
-        return out
+        if isinstance(self.act, nn.SiLU):
+            return cast(Tensor, self.round_out(conv * quantized_sigmoid(conv)))
+        return cast(Tensor, self.round_out(self.act(conv.clone())))  # clone: activations work in place
 
 
 class QatConv2d(nn.Conv2d):
@@ -150,6 +157,8 @@ def add_fake_quantization(network: nn.Module, per_channel: bool) -> None:
         if swap is None or id(module) in inner or (isinstance(module, Bottleneck) and not module.shortcut):
             continue
         kind, quantizers = swap
+        if isinstance(module, ConvBnAct) and isinstance(module.act, FUSED):
+            quantizers = ("round_out",)
         module.__class__ = kind
         for name in quantizers:
             setattr(module, name, FakeQuantizer().to(next(network.parameters()).device))

@@ -61,6 +61,7 @@ def test_a_training_checkpoint(tmp_path: Path, save_as_ultralytics: Save) -> Non
     ema.model[22].register_buffer("strides", torch.tensor([8.0, 16.0, 32.0]))
     ema.model[22].dfl = torch.nn.Sequential()
     ema.model[22].dfl.conv = torch.nn.Conv2d(16, 1, 1, bias=False)
+    ema.model[22].dfl.conv.weight.data = torch.arange(16.0).view(1, 16, 1, 1)
     optimizer = torch.optim.SGD(network.parameters(), 0.01)
     content = {
         "model": network,
@@ -70,7 +71,7 @@ def test_a_training_checkpoint(tmp_path: Path, save_as_ultralytics: Save) -> Non
         "epoch": 7,
     }
     loaded, spec = load_model(save_as_ultralytics(tmp_path / "last.pt", content))
-    assert (spec.name, spec.imgsz, spec.licence) == ("yolov8n-seg", 320, "unknown")
+    assert (spec.name, spec.imgsz, spec.licence) == ("yolov8n-seg", 320, "AGPL-3.0")
     assert torch.equal(loaded.model[0].conv.weight, ema.model[0].conv.weight.float())
     assert loaded.model[0].bn.eps == 1e-3
 

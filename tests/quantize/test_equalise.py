@@ -76,6 +76,21 @@ def test_channels_scaled_apart_are_brought_back(tmp_path: Path) -> None:
     assert mended > healthy - 2, (healthy, broken, mended)
 
 
+def test_a_judge_takes_the_form_that_loses_less(tmp_path: Path) -> None:
+    """Without a word in the recipe: channels scaled apart are levelled, and the provenance says so."""
+    generate(tmp_path, "val", 8, 3)
+    photos = open_calibration(tmp_path / "val/images")
+    stages = Stages(StageCache(tmp_path / "cache"), Silent())
+    source = zoo.export(scaled_apart(), tmp_path / "apart.onnx", SIZE)
+    recipe = Recipe("per-tensor", imgsz=0, method=PLAIN)
+    assert PLAIN.equalise is None
+    onnx, exported = stages.float_onnx(source, recipe, photos)
+    floats, _ = stages.converted(onnx, exported.contract)
+    path, made, _ = stages.quantized(source, recipe, photos)
+    assert was_equalised(load_graph(path), floats.read_bytes())
+    assert ("tuning_chosen", "equalised") in {(fact.name, fact.value) for fact in made.provenance.options}
+
+
 def test_the_function_stays_and_silu_stands_in_the_way(concat_pair: Pair, tmp_path: Path) -> None:
     model = concat_pair.floats.read_bytes()
     found = pairs(read_tflite(model))

@@ -125,7 +125,7 @@ def test_a_card_is_the_same_bytes_twice_and_its_json_reads_back(
     first, second = (edgeai(capsys, "card", model).out for _ in range(2))
     assert first == second and first.startswith("---\n")
     card = from_json(ModelCard, edgeai(capsys, "card", model, "--json").out)
-    assert card.models[0].name == SEED_256 and card.licences.findings[0].severity == "check"
+    assert card.models[0].name == SEED_256 and card.licences.findings[0].severity == "conflict"
     assert edgeai(capsys, "card", model, "--licence", "AGPL-3.0").out.startswith("---\nlicense: agpl-3.0\n")
 
 

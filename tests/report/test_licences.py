@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -44,8 +46,12 @@ def test_the_trap_is_told_for_a_run_with_agpl_weights(run_folder: Run, capsys: p
 
 
 def test_an_unknown_licence_is_not_silent(kit: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report = from_json(LicenceReport, edgeai(capsys, "licences", kit / "tflite" / SEED_256, "--json").out)
+    silent = kit / "tflite" / "yolov8n_256_quant_pc_uf_od_coco-person.tflite"
+    report = from_json(LicenceReport, edgeai(capsys, "licences", silent, "--json").out)
     assert report.findings[0].severity == "check" and "SLA0044" in report.findings[0].text
+    assert "does not say" in report.findings[0].text
+    speaks = edgeai(capsys, "licences", kit / "tflite" / SEED_256, "--json").out
+    assert from_json(LicenceReport, speaks).items[0].licence == "AGPL-3.0" and "does not say" not in speaks
     other = kit / "tflite" / "yamnet_1024_64x96_tl_qdq_int8.onnx"
     report = from_json(LicenceReport, edgeai(capsys, "licences", other, "--json").out)
     assert report.findings[0].severity == "check" and "AGPL" not in report.findings[0].text
@@ -57,6 +63,46 @@ def test_permissive_weights_leave_the_note_on_sts_software(kit: Path, capsys: py
     assert {finding.severity for finding in report.findings} == {"note"}
     assert any("SLA0044" in finding.text for finding in report.findings)
     assert report.items[0].known_from == "stated by the user"
+
+
+def test_a_file_that_states_a_licence_is_believed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """ONNX properties, and the zip archive behind a TFLite file, of networks that edgeai cannot decode."""
+    onnx = pytest.importorskip("onnx")
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 3, 8, 8]) for name in "xy"]
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", [ends[0]], [ends[1]]))
+    onnx.helper.set_model_props(model, {"license": "AGPL-3.0 License (https://ultralytics.com/license)"})
+    onnx.save(model, tmp_path / "odd.onnx")
+    (tmp_path / "odd.tflite").write_bytes(b"anything")
+    with zipfile.ZipFile(tmp_path / "odd.tflite", "a") as archive:
+        archive.writestr("metadata.json", json.dumps({"license": "AGPL-3.0 License"}))
+    for name in ("odd.onnx", "odd.tflite"):
+        report = from_json(LicenceReport, edgeai(capsys, "licences", tmp_path / name, "--json").out)
+        assert report.items[0].licence == "AGPL-3.0" and "in the file" in report.items[0].known_from
+        assert report.findings[0].severity == "conflict"
+
+
+def test_a_licence_that_follows_from_the_code_comes_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From a checkpoint that states none into the weight file and the ONNX file made of it."""
+    torch = pytest.importorskip("torch")
+    import checkpoints
+
+    from edgeai.export.to_onnx import export_onnx
+    from edgeai.models import build
+
+    torch.manual_seed(0)
+    network, _ = build("yolov8n", 3)
+    source = checkpoints.save_as_ultralytics(tmp_path / "best.pt", {"model": network})
+    assert edgeai(capsys, "import", source, "-o", tmp_path / "best.safetensors").code == 0
+    export_onnx(tmp_path / "best.safetensors", "raw", 32, 1.0, (), "resize", tmp_path / "best.onnx")
+    for name in ("best.pt", "best.safetensors", "best.onnx"):
+        report = from_json(LicenceReport, edgeai(capsys, "licences", tmp_path / name, "--json").out)
+        assert report.items[0].licence == "AGPL-3.0"
+        assert "its classes are Ultralytics', whose code is AGPL-3.0" in report.items[0].known_from
+    text = report.findings[0].text
+    assert text.startswith("The weights of best.onnx are under AGPL-3.0 (the file states none; its classes")
 
 
 def test_card_and_report_carry_the_same_words(

@@ -24,7 +24,7 @@ LOWERINGS: dict[str, Callable[[Context, Op], list[Step]]] = {
     "QUANTIZE": pointwise.quantize,
     "DEQUANTIZE": pointwise.dequantize,
     **dict.fromkeys(
-        ("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1"),
+        ("LOGISTIC", "TANH", "LOG", "HARD_SWISH", "LEAKY_RELU", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1"),
         pointwise.table,
     ),
     "SOFTMAX": pointwise.softmax,

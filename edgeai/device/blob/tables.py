@@ -18,6 +18,7 @@ FLOAT_FUNCTIONS: dict[str, Function] = {
     # LiteRT computes in float with the C library, whose results are the rounded exact ones
     "LOGISTIC": lambda x: np.float32(1) / (np.float32(1) + np.exp(-x.astype(np.float64)).astype(np.float32)),
     "TANH": lambda x: np.tanh(x.astype(np.float64)).astype(np.float32),
+    "LOG": lambda x: np.log(np.maximum(x.astype(np.float64), np.finfo(np.float32).tiny)).astype(np.float32),
 }
 
 
@@ -33,7 +34,7 @@ def byte_table(numbers: np.ndarray, tensor: Tensor) -> bytes:
 
 
 def float_function(kind: str, source: Tensor, result: Tensor) -> bytes:
-    """LOGISTIC, TANH: dequantise, compute in float32, quantise."""
+    """LOGISTIC, TANH, LOG: dequantise, compute in float32, quantise."""
     x = np.float32(source.scale) * (values(source) - source.zero_point).astype(np.float32)
     with np.errstate(over="ignore"):  # exp(x) is infinite where the answer is 0
         y = FLOAT_FUNCTIONS[kind](x) * (np.float32(1) / np.float32(result.scale))
