@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from edgeai.errors import InputError, need
@@ -62,6 +63,24 @@ def read_onnx(data: bytes, name: str = "the file", imgsz: int = 0) -> Graph:
         return _Builder(_with_shapes(model)).graph()
     except InputError as error:
         raise InputError(f"{name}: {error.message}", error.hint) from None
+
+
+def read_folded(path: Path, imgsz: int = 0) -> Graph | None:
+    """The network in an ONNX file with its constants folded by onnxsim; None where that is not installed or fails."""
+    try:
+        import onnx
+        import onnxsim
+    except ImportError:
+        return None
+    try:
+        model = onnx.load_model_from_string(path.read_bytes())
+        in_order(model.graph)
+        if imgsz:
+            fix_input(model.graph, imgsz)
+        small, _ = onnxsim.simplify(model, check_n=0)
+        return _Builder(_with_shapes(small)).graph()
+    except Exception:  # onnx, protobuf and onnxsim raise several types; what was not folded remains
+        return None
 
 
 def _with_shapes(model: Any) -> Any:
@@ -126,7 +145,8 @@ def fix_input(graph: Any, imgsz: int) -> None:
             dim.dim_value = 1 if place == 0 else 3 if channels else imgsz
     del graph.value_info[:]
     for output in graph.output:
-        output.type.tensor_type.ClearField("shape")
+        for dim in output.type.tensor_type.shape.dim:
+            dim.Clear()
 
 
 class _Builder:

@@ -9,7 +9,7 @@ from pathlib import Path
 from edgeai.artifacts import Contract, FieldEvidence, ModelSpec, OutputRole
 from edgeai.errors import InputError
 from edgeai.graph import load_graph
-from edgeai.graph.contract import read_contract
+from edgeai.graph.contract import KEY, read_contract
 from edgeai.graph.types import Graph, Tensor
 from edgeai.recognise import HEADS, NOTHING, RANGES, Asked
 from edgeai.recognise.choose import Refusal, choose
@@ -22,6 +22,7 @@ ASKED = "asked for"
 OPEN = "not decided yet"
 CONVENTION = "by convention"
 MAX_IMGSZ = 8192
+UNFOLDED = frozenset({"Shape", "ConstantOfShape", "Range"})
 ONE_IMAGE = "a network on one RGB image can be decoded"
 
 
@@ -83,7 +84,17 @@ def open_file(path: Path, asked: Asked = NOTHING, computing: bool = True) -> tup
         if words.imgsz is not None and words.imgsz[0] == words.imgsz[1]:
             asked = replace(asked, imgsz=words.imgsz[0])
             graph = load_graph(path, asked.imgsz, computing)
-    return graph, know(graph, path.stem, asked)
+    return graph, know(_folded(path, graph, asked.imgsz), path.stem, asked)
+
+
+def _folded(path: Path, graph: Graph, imgsz: int) -> Graph:
+    """`graph`, or where an exporter left what follows from fixed shapes to be computed, the same with it computed."""
+    own = any(name == KEY for name, _ in graph.metadata)
+    if graph.format != "onnx" or own or not any(op.kind in UNFOLDED for op in graph.ops):
+        return graph
+    from edgeai.graph.onnx import read_folded
+
+    return read_folded(path, imgsz) or graph
 
 
 def know(graph: Graph, stem: str, asked: Asked = NOTHING, shapes: tuple[tuple[int, ...], ...] = ()) -> Known:
