@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeai.artifacts.debug import ConcatSpread, DebugReport, LayerError
+from edgeai.cli.heads import asked_of, head_options
 from edgeai.cli.listener import TerminalListener
-from edgeai.cli.options import PathParam, asked_of, calibration_set, head_options, json_option
+from edgeai.cli.options import PathParam, calibration_set, json_option
 from edgeai.cli.render import emit, facts, shorten, table
 from edgeai.errors import InputError
 from edgeai.files import file_ref, write_text

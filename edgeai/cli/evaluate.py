@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeai.artifacts import EvalResult, to_json
-from edgeai.cli.options import asked_of, head_options, model_path, open_evaluation, project_file, skip_bad_option
+from edgeai.cli.heads import asked_of, head_options
+from edgeai.cli.options import model_path, open_evaluation, project_file, skip_bad_option
 from edgeai.cli.render import facts, shorten, table, width
 from edgeai.errors import InputError
 from edgeai.evaluate.remarks import remarks

@@ -7,17 +7,9 @@ from pathlib import Path
 import click
 
 from edgeai.artifacts import ExportedModel, Layout, Upsample
+from edgeai.cli.heads import asked_of, head_options
 from edgeai.cli.listener import TerminalListener
-from edgeai.cli.options import (
-    TRIPLE,
-    PathParam,
-    asked_of,
-    head_options,
-    imgsz_option,
-    json_option,
-    layout_option,
-    model_path,
-)
+from edgeai.cli.options import TRIPLE, PathParam, imgsz_option, json_option, layout_option, model_path
 from edgeai.cli.render import emit, facts
 from edgeai.errors import InputError
 from edgeai.graph.contract import ST_GAIN

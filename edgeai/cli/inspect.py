@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from edgeai.artifacts import AuditReport, Count, TensorAudit
-from edgeai.cli.options import asked_of, head_options
+from edgeai.cli.heads import asked_of, head_options
 from edgeai.cli.render import emit, facts, kib, table
 from edgeai.recognise import HEADS
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from edgeai.artifacts import Granularity, Layout
+from edgeai.cli.heads import DECODED, asked_of
 from edgeai.cli.listener import TerminalListener
 from edgeai.errors import InputError
 from edgeai.models.bundled import bundled_model
 from edgeai.project import Project, load_project
 from edgeai.quantize.calibration import CalibrationSource, open_calibration
 from edgeai.quantize.ptq import InputType, OutputType
-from edgeai.recognise import HEADS, RANGES, Asked
+from edgeai.recognise import RANGES
 from edgeai.stages import Recipe, Stages
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ class _Triple(click.ParamType[tuple[float, float, float]]):
 
 
 TRIPLE = _Triple()
-DECODED = [name for name, (_, decoded) in HEADS.items() if decoded]
 
 imgsz_option = click.option("--imgsz", type=int, metavar="N", help="Input size in pixels, a multiple of 32.")
 layout_option = click.option("--layout", type=click.Choice(["raw", "split", "concat"]), help="Head layout.")
@@ -78,34 +78,6 @@ def quantize_options(function: F) -> F:
     ):
         function = option(function)
     return function
-
-
-def head_options(function: F) -> F:
-    """What the user says of a file that does not say it itself."""
-    for option in (
-        click.option("--input-range", type=click.Choice(list(RANGES)), help="What the input takes pixels in."),
-        click.option("--boxes", type=click.Choice(["pixels", "unit"]), help="What boxes are in; unit is 0..1."),
-        click.option("--head", type=click.Choice(DECODED), metavar="NAME", help="What the outputs are."),
-    ):
-        function = option(function)
-    return function
-
-
-def asked_of(
-    head: str | None = None,
-    boxes: str | None = None,
-    input_range: str | None = None,
-    mean: tuple[float, ...] | None = None,
-    std: tuple[float, ...] | None = None,
-    imgsz: int | None = None,
-    names: tuple[str, ...] = (),
-) -> Asked:
-    """What the options of a command say of a file."""
-    if (mean is None) != (std is None) or any(value <= 0 for value in std or ()):
-        raise InputError("--mean and --std go together, and std is positive", "as in --mean 0,0,0 --std 1,1,1")
-    if input_range and std:
-        raise InputError("--input-range and --mean exclude each other", "leave out one of them")
-    return Asked(head or "", boxes or "", input_range or "", mean or (), std or (), names, imgsz or 0)
 
 
 def model_path(project: Project, given: Path | None) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from edgeai.artifacts.postprocess import PostprocessSources
-from edgeai.cli.options import asked_of, head_options
+from edgeai.cli.heads import asked_of, head_options
 from edgeai.cli.render import emit, facts, kib
 from edgeai.files import existing_file
 

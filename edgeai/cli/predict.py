@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeai.artifacts import Prediction, to_json
-from edgeai.cli.options import PathParam, asked_of, head_options, model_path
+from edgeai.cli.heads import asked_of, head_options
+from edgeai.cli.options import PathParam, model_path
 from edgeai.cli.render import facts, shorten, table
 from edgeai.progress import Progress
 from edgeai.project import load_project

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgeai.errors import InputError, need
 from edgeai.graph.types import Graph, Op, Tensor, checked_shape
+from edgeai.quiet import silent_stderr
 
 # TensorProto.DataType of onnx.proto; the place is the number in the file
 _DTYPES = """
@@ -77,7 +78,8 @@ def read_folded(path: Path, imgsz: int = 0) -> Graph | None:
         in_order(model.graph)
         if imgsz:
             fix_input(model.graph, imgsz)
-        small, _ = onnxsim.simplify(model, check_n=0)
+        with silent_stderr():
+            small, _ = onnxsim.simplify(model, check_n=0)
         return _Builder(_with_shapes(small)).graph()
     except Exception:  # onnx, protobuf and onnxsim raise several types; what was not folded remains
         return None

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from edgeai.graph.opcodes import BITS
 from edgeai.graph.types import Graph, Tensor
 from edgeai.recognise.heads import Reading
-from edgeai.recognise.trace import CONCATS, COPIES, RESHAPES, TRANSPOSES, constant_operand, pieces
+from edgeai.recognise.trace import CONCATS, COPIES, RESHAPES, TRANSPOSES, Constant, constant_operand, pieces
 from edgeai.recognise.words import Words
 
 UNIT_BELOW = 4.0  # an int8 tensor of boxes in 0..1 reaches little beyond 1; one in pixels reaches the image size
@@ -54,8 +52,10 @@ def _by_scale(tensor: Tensor, imgsz: int) -> Found:
 
 def real_range(tensor: Tensor) -> tuple[float, float]:
     """The lowest and highest real value that an integer tensor can hold."""
-    info = np.iinfo(np.dtype(tensor.dtype))
-    return (info.min - tensor.zero_point) * tensor.scale, (info.max - tensor.zero_point) * tensor.scale
+    bits = BITS.get(tensor.dtype, 8)
+    lowest = 0 if tensor.dtype.startswith("uint") else -(1 << (bits - 1))
+    highest = lowest + (1 << bits) - 1
+    return (lowest - tensor.zero_point) * tensor.scale, (highest - tensor.zero_point) * tensor.scale
 
 
 def _by_constants(graph: Graph, reading: Reading, imgsz: int) -> Found:
@@ -71,9 +71,10 @@ def _by_constants(graph: Graph, reading: Reading, imgsz: int) -> Found:
         if op.kind in CONCATS:
             gains = _levels(graph, op.inputs)
         elif op.kind in ("MUL", "Mul", "DIV", "Div"):
-            gains = _distinct(constant_operand(graph, op)[1])
-            if not gains:
+            factors = constant_operand(graph, op)[1]
+            if factors is None:
                 break
+            gains = factors.magnitudes
         elif op.kind in ("ADD", "Add", "SUB", "Sub"):
             found = _by_centres(graph, constant_operand(graph, op)[1], factor, imgsz, reading)
             if found.value:
@@ -85,11 +86,6 @@ def _by_constants(graph: Graph, reading: Reading, imgsz: int) -> Found:
         factor *= gains[0] if gains else 1.0
         tensor = _computed(graph, op.inputs)
     return Found()
-
-
-def _distinct(values: NDArray[np.float64] | None) -> list[float]:
-    """The magnitudes of a constant factor."""
-    return [] if values is None else [float(v) for v in np.unique(np.round(np.abs(values.ravel()), 9))]
 
 
 def _computed(graph: Graph, inputs: tuple[int, ...]) -> int:
@@ -106,9 +102,9 @@ def _levels(graph: Graph, inputs: tuple[int, ...]) -> list[float]:
         if op is None or op.kind not in ("MUL", "Mul", "DIV", "Div"):
             return []
         _, values = constant_operand(graph, op)
-        if values is None or len(np.unique(values)) != 1:
+        if values is None or len(values.magnitudes) != 1:
             return []
-        gains.append(float(np.abs(values).ravel()[0]))
+        gains += values.magnitudes
     return sorted(gains) if len(set(gains)) > 1 else []
 
 
@@ -116,21 +112,21 @@ def _named(gains: list[float], factor: float, strides: tuple[int, ...], imgsz: i
     """Pixels where the gains are the strides, 0..1 where they are the strides over the size."""
     if len(gains) != len(strides):
         return Found()
-    ratio = np.asarray(sorted(gains)) * factor / np.asarray(strides, float)
-    if ratio.max() - ratio.min() > 1e-3 * ratio.max():
+    ratios = [gain * factor / stride for gain, stride in zip(sorted(gains), strides, strict=True)]
+    if max(ratios) - min(ratios) > 1e-3 * max(ratios):
         return Found()
     for name, wanted in (("pixels", 1.0), ("unit", 1 / imgsz)):
-        if abs(float(ratio[0]) - wanted) <= 1e-3 * wanted:
+        if abs(ratios[0] - wanted) <= 1e-3 * wanted:
             what = "the strides" if name == "pixels" else f"the strides / {imgsz}"
             return Found(name, "from the graph", f"boxes are multiplied by {what}")
     return Found()
 
 
-def _by_centres(graph: Graph, values: object, factor: float, imgsz: int, reading: Reading) -> Found:
+def _by_centres(graph: Graph, values: Constant | None, factor: float, imgsz: int, reading: Reading) -> Found:
     """Centres of cells that are added: the last lies half a stride from the end of the image."""
-    if not isinstance(values, np.ndarray) or values.size < 8 or not reading.strides:
+    if values is None or len(values.numbers) < 8 or not reading.strides:
         return Found()
-    last = float(np.abs(values).max()) * factor
+    last = values.magnitudes[-1] * factor
     for name, size in (("pixels", float(imgsz)), ("unit", 1.0)):
         if abs(last - size * (1 - reading.strides[0] / imgsz / 2)) <= 1e-3 * size:
             return Found(name, "from the graph", f"centres of cells up to {last:.4g} are added")
@@ -177,12 +173,12 @@ def _first_operators(graph: Graph, tensor: Tensor) -> Found:
         op = readers[0]
         if op.kind in ("MUL", "Mul", "DIV", "Div"):
             data, values = constant_operand(graph, op)
-            if data != index or values is None or values.size not in (1, 3):
+            if data != index or values is None or len(values.numbers) not in (1, 3):
                 break
-            scale *= float(np.abs(values).max())
+            scale *= values.magnitudes[-1]
         elif op.kind in ("ADD", "Add", "SUB", "Sub"):
             data, values = constant_operand(graph, op)
-            if data != index or values is None or values.size not in (1, 3):
+            if data != index or values is None or len(values.numbers) not in (1, 3):
                 break
         elif op.kind not in COPIES | TRANSPOSES:
             break

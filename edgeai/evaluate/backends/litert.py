@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +14,7 @@ from edgeai.evaluate.backends.base import Kernels, Runner, input_table, package_
 from edgeai.evaluate.decode import Output
 from edgeai.files import existing_file, sha256_bytes
 from edgeai.graph import load_graph
+from edgeai.quiet import silent_stderr
 from edgeai.recognise import NOTHING, Asked
 from edgeai.recognise.know import know
 
@@ -102,26 +98,12 @@ def open_interpreter(data: bytes, name: str, kernels: Kernels, threads: int) -> 
         "reference": OpResolverType.BUILTIN_REF,
     }[kernels]
     try:
-        with _silent_stderr():
+        with silent_stderr():
             made = Interpreter(model_content=data, num_threads=threads, experimental_op_resolver_type=resolver)
             made.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         raise InputError(f"LiteRT cannot run {name}: {_line(error)}", "is the file complete?") from None
     return made
-
-
-@contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """LiteRT greets on file descriptor 2 whenever it makes a delegate, and has no switch for it."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    try:
-        with tempfile.TemporaryFile() as sink:
-            os.dup2(sink.fileno(), 2)
-            yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
 
 
 def _line(error: BaseException) -> str:

@@ -1,0 +1,43 @@
+"""What the user says of a model file that does not say it itself: the options, and `Asked`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from edgeai.errors import InputError
+from edgeai.recognise import HEADS, RANGES, Asked
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DECODED = [name for name, (_, decoded) in HEADS.items() if decoded]
+
+
+def head_options(function: F) -> F:
+    """What the user says of a file that does not say it itself."""
+    for option in (
+        click.option("--input-range", type=click.Choice(list(RANGES)), help="What the input takes pixels in."),
+        click.option("--boxes", type=click.Choice(["pixels", "unit"]), help="What boxes are in; unit is 0..1."),
+        click.option("--head", type=click.Choice(DECODED), metavar="NAME", help="What the outputs are."),
+    ):
+        function = option(function)
+    return function
+
+
+def asked_of(
+    head: str | None = None,
+    boxes: str | None = None,
+    input_range: str | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    imgsz: int | None = None,
+    names: tuple[str, ...] = (),
+) -> Asked:
+    """What the options of a command say of a file."""
+    if (mean is None) != (std is None) or any(value <= 0 for value in std or ()):
+        raise InputError("--mean and --std go together, and std is positive", "as in --mean 0,0,0 --std 1,1,1")
+    if input_range and std:
+        raise InputError("--input-range and --mean exclude each other", "leave out one of them")
+    return Asked(head or "", boxes or "", input_range or "", mean or (), std or (), names, imgsz or 0)
