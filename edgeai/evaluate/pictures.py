@@ -13,7 +13,7 @@ import numpy as np
 
 from edgeai.artifacts import Contract
 from edgeai.errors import InputError
-from edgeai.evaluate.decode import Output, decode
+from edgeai.evaluate.decode import Output, OutputReader, decode
 
 SURE = 0.25  # a score from which on a detection is one
 UNIT_REACH, PIXEL_REACH = 2.0, 4.0  # corners of boxes in 0..1 stay below the first; of boxes in pixels reach the second
@@ -21,6 +21,7 @@ UNIT_REACH, PIXEL_REACH = 2.0, 4.0  # corners of boxes in 0..1 stay below the fi
 # that are read as scores are large everywhere.
 EVERYWHERE = 0.8
 FEWEST_ANCHORS = 32
+CORNERS = 0.98  # of all anchors
 
 
 def settled(contract: Contract, outputs: Sequence[Output], lowest: float = SURE) -> Contract:
@@ -55,6 +56,24 @@ def refuse_what_are_no_scores(contract: Contract, outputs: Sequence[Output]) -> 
             f"{contract.spec.name}: {contract.spec.names[int(counts.argmax())]} scores above {SURE} at "
             f"{int(counts.max())} of {anchors} anchors: those are no scores",
             f"the head was taken for its shape alone: --head {contract.head} insists",
+        )
+
+
+def refuse_corners(contract: Contract, outputs: Sequence[Output]) -> None:
+    """Raises InputError where what is read as centres and sizes are corners: (x1, y1, x2, y2) at every anchor.
+
+    Boxes lie all over a picture, most of them further from its corner than they are large.
+    """
+    role = next((role for role in contract.roles if role.kind in ("pred", "pred5", "boxes")), None)
+    if role is None:
+        return
+    values = OutputReader(outputs, contract).table(role)
+    boxes = values.columns(0, 4).rows(np.arange(len(values.values)))
+    boxes = boxes[np.abs(boxes).sum(axis=1) > 0]
+    if len(boxes) >= FEWEST_ANCHORS and np.mean((boxes[:, 2] >= boxes[:, 0]) & (boxes[:, 3] >= boxes[:, 1])) > CORNERS:
+        raise InputError(
+            f"{contract.spec.name} gives boxes by their corners, which is not read in this place",
+            "export it with centres and sizes (cx, cy, w, h), or end to end",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgeai.artifacts import EvalResult
 from edgeai.evaluate import flaws
+from edgeai.evaluate.backends.base import ASSUMED
 from edgeai.evaluate.classes import said
 
 
@@ -12,6 +13,9 @@ def remarks(result: EvalResult) -> list[tuple[str, str]]:
     found = [("objects", text) for text in flaws.remarks(result.data)]
     if text := said(result.classes_by, result.class_pairs):
         found.append(("classes", text))
+    for fact in result.provenance.options:
+        if fact.name == ASSUMED:
+            found.append(("input", f"{result.name} takes {fact.value}; --input-range says otherwise"))
     if text := blind(result):
         found.append(("WARNING", text))
     return found

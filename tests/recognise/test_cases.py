@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import Outcome, edgeai, refused
-from nets import BOX, Net, write_onnx, write_tflite
+from nets import BOX, Net, anchors, write_onnx, write_tflite
 
 from edgeai.artifacts import AuditReport, Prediction, from_json
 
@@ -214,6 +214,24 @@ def test_boxes_in_pixels_or_in_0_to_1(
     else:
         model = tflite(detector(unit), tmp_path, quantised=form == "int8")
     the_object(predicted(capsys, picture, model), "class1", 0.95, within=0.08)
+
+
+def test_corners_are_no_centres(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Boxes x1, y1, x2, y2 beside scores, as some exporters write them: the graph looks the same."""
+    net = Net()
+    centres, strides = anchors()
+    where = centres * strides
+    corners = np.concatenate([where - 6, where + 6])[None]
+    scores = np.full((1, 2, 84), -8.0)
+    scores[0, 1, 10] = 3.0
+    net.outputs = [net.joined([net.constant(corners), net.sigmoid(net.constant(scores))], 1)]
+    refused(predicted(capsys, picture, onnx(net, tmp_path, WORDS)), 2, "boxes by their corners")
+    sizes = np.concatenate([where, np.full((2, 84), 12.0)])[None]
+    right = Net()
+    right.outputs = [right.joined([right.constant(sizes), right.sigmoid(right.constant(scores))], 1)]
+    done = predicted(capsys, picture, onnx(right, tmp_path, WORDS))
+    assert done.code == 0, done.err
+    assert len(from_json(Prediction, done.out).images[0].objects) == 1
 
 
 def test_an_empty_picture_decides_nothing(

@@ -12,13 +12,22 @@ from numpy.typing import NDArray
 
 from edgeai.artifacts import Contract, Fact, FileRef, Granularity
 from edgeai.evaluate.decode import Output
-from edgeai.evaluate.pictures import SURE, refuse_what_are_no_scores, settled
+from edgeai.evaluate.pictures import SURE, refuse_corners, refuse_what_are_no_scores, settled
 from edgeai.graph.types import Graph
 from edgeai.recognise.know import Known
 
 LOOKS = 16
+ASSUMED = "assumed input range"  # name of the fact in a result
 Kernels = Literal["xnnpack", "builtin", "reference"]
 KERNELS: tuple[Kernels, ...] = ("xnnpack", "builtin", "reference")
+
+
+def assumptions(known: Known | None) -> tuple[Fact, ...]:
+    """What of a classifier's input nothing but a convention says; networks of YOLO's family have but this one."""
+    if known is None or known.contract.spec.task != "classify":
+        return ()
+    found = [e for e in known.evidence if e.field == "input range" and e.source.startswith("by convention")]
+    return tuple(Fact(ASSUMED, f"{entry.value} by convention") for entry in found)
 
 
 class Runner(ABC):
@@ -50,9 +59,11 @@ class Runner(ABC):
 
     def see(self, outputs: Sequence[Output], lowest: float = SURE) -> Contract:
         """The contract, with what the outputs of a picture decide where the file itself does not (`pictures.py`)."""
-        if self.known is not None and not self.known.sure and self.looked_at < LOOKS:
+        if self.known is not None and not self.known.own and self.looked_at < LOOKS:
             self.looked_at += 1
-            refuse_what_are_no_scores(self.contract, outputs)
+            refuse_corners(self.contract, outputs)
+            if not self.known.sure:
+                refuse_what_are_no_scores(self.contract, outputs)
         self.contract = settled(self.contract, outputs, lowest)
         return self.contract
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgeai.artifacts import Contract, Fact, FileRef
 from edgeai.errors import InputError, ToolError, need
-from edgeai.evaluate.backends.base import Kernels, Runner, input_table, package_version, weights_kind
+from edgeai.evaluate.backends.base import Kernels, Runner, assumptions, input_table, package_version, weights_kind
 from edgeai.evaluate.decode import Output
 from edgeai.files import existing_file, sha256_bytes
 from edgeai.graph import load_graph
@@ -43,7 +43,7 @@ class LiteRtRunner(Runner):
         self.model = FileRef(name=path.name, sha256=sha256_bytes(data), bytes=len(data))
         self.name = path.stem
         self.backend = f"litert/{kernels}"
-        self.options = (Fact("kernels", kernels),)
+        self.options = (Fact("kernels", kernels), *assumptions(self.known))
         self.versions = (package_version("ai-edge-litert"),)
         self._interpreter = open_interpreter(data, path.name, kernels, threads)
         self._outputs = self._interpreter.get_output_details()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgeai.artifacts import Contract, Fact, FileRef
 from edgeai.errors import InputError, ToolError, need
-from edgeai.evaluate.backends.base import Runner, package_version, weights_kind
+from edgeai.evaluate.backends.base import Runner, assumptions, package_version, weights_kind
 from edgeai.evaluate.decode import Output
 from edgeai.files import existing_file, sha256_bytes
 from edgeai.graph import load_graph
@@ -54,6 +54,7 @@ class OnnxRunner(Runner):
             self.known = self._recognised(path, replace(asked, imgsz=0 if fixed else imgsz or asked.imgsz))
             contract = self.known.decodable(path.name)
         self.contract = contract if not imgsz else replace(contract, imgsz=imgsz)
+        self.options += assumptions(self.known)
         self._channels_last = list(entry.shape)[3:] == [3] and list(entry.shape)[1:2] != [3]
 
     def _recognised(self, path: Path, asked: Asked) -> Known:
