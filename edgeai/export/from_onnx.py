@@ -19,8 +19,8 @@ from edgeai.files import file_ref
 from edgeai.graph.onnx import in_order, read_onnx
 from edgeai.provenance import EXPORT_TOOLS, provenance
 from edgeai.recognise import Asked
-from edgeai.recognise.heads import SELECTIONS
 from edgeai.recognise.know import know
+from edgeai.recognise.tables import SELECTIONS
 
 if TYPE_CHECKING:
     import onnx

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from edgeai.errors import InputError
 from edgeai.recognise import HEADS
-from edgeai.recognise.heads import Out, Reading
+from edgeai.recognise.reading import Out, Reading
 from edgeai.recognise.words import Words
 
 # a task in Ultralytics' metadata -> the heads of that task; detect and segment go by the reading's own task

@@ -13,7 +13,8 @@ from edgeai.graph.contract import KEY, read_contract
 from edgeai.graph.types import Graph, Tensor
 from edgeai.recognise import HEADS, NOTHING, RANGES, Asked
 from edgeai.recognise.choose import Refusal, choose
-from edgeai.recognise.heads import Out, Reading, readings
+from edgeai.recognise.heads import readings
+from edgeai.recognise.reading import Out, Reading
 from edgeai.recognise.units import Found, box_unit, input_range, real_range
 from edgeai.recognise.words import Words, read_words
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edgeai.graph.opcodes import BITS
 from edgeai.graph.types import Graph, Tensor
-from edgeai.recognise.heads import Reading
+from edgeai.recognise.reading import Reading
 from edgeai.recognise.trace import CONCATS, COPIES, RESHAPES, TRANSPOSES, Constant, constant_operand, pieces
 from edgeai.recognise.words import Words
 
