@@ -350,13 +350,7 @@ class Stages:
             return self.exported(model, recipe.layout, recipe.imgsz, calibration, upsample=recipe.method.upsample)
         if recipe.method.upsample != DEFAULT.upsample:
             raise InputError("an ONNX file upsamples as it does", "pass the checkpoint, or a recipe without upsample")
-        path, exported = self.imported_onnx(model, recipe.asked, separate=True)
-        if exported.contract.layout == "end2end":
-            raise InputError(
-                f"{model.name} gives detections that it selected itself: boxes, scores and classes in one tensor",
-                "export the head before that selection (Ultralytics: end2end=False, and nms=False)",
-            )
-        return path, exported
+        return self.imported_onnx(model, recipe.asked, separate=True)
 
     def float_tflite(
         self, model: Path, recipe: Recipe, calibration: CalibrationSource

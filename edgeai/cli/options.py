@@ -113,7 +113,7 @@ def open_evaluation(
     project: Project, images: Path | None, annotations: Path | None, limit: int | None, skip_bad: bool
 ) -> Dataset:
     """The evaluation set of the command line, else of the project file, checked."""
-    from edgeai.evaluate.dataset import read_dataset
+    from edgeai.evaluate.ground_truth import read_dataset
 
     settings = project.settings.evaluation
     return read_dataset(

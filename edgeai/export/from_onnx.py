@@ -41,6 +41,9 @@ QUANTISED = frozenset(
 )
 
 
+SELECTS = "export the head before that selection (Ultralytics: end2end=False, and nms=False)"
+
+
 @dataclass(frozen=True, slots=True)
 class Deployable:
     """What of a network can be deployed: the outputs of that part, and the operators that stand in the way."""
@@ -72,7 +75,7 @@ def import_onnx(source: Path, asked: Asked, part: bool, separate: bool, out: Pat
         model = _cut(model, found)
         onnx.save(model, str(out))
         model = simplified(out)
-    contract = _contract(model, source, replace(asked, imgsz=size))
+    contract = _contract(model, source, replace(asked, imgsz=size), separate)
     if separate and contract.layout == "concat" and contract.box_unit == 1.0 and _kinds(contract) & {"pred"}:
         contract = separated(model, contract)
         onnx.save(model, str(out))
@@ -109,7 +112,7 @@ def _not_whole(name: str, found: Deployable) -> InputError:
     if SELECTIONS & {c.name for c in found.blocking}:
         return InputError(
             f"{name} selects its detections itself: {blocking} cannot run in int8 on an STM32",
-            "export the head before that selection (Ultralytics: end2end=False, and nms=False), or take --part",
+            SELECTS,
         )
     return InputError(
         f"{name} cannot run whole on an STM32: {blocking}",
@@ -217,14 +220,13 @@ def _cut(model: onnx.ModelProto, found: Deployable) -> onnx.ModelProto:
     return onnx.utils.Extractor(shaped).extract_model(inputs, list(found.outputs))
 
 
-def _contract(model: onnx.ModelProto, source: Path, asked: Asked) -> Contract:
+def _contract(model: onnx.ModelProto, source: Path, asked: Asked, for_int8: bool) -> Contract:
     """What the static network is; a head that is not decoded leaves plain tensors."""
     known = know(read_onnx(model.SerializeToString(), source.name), source.stem, asked)
-    if known.refusal is None and not known.sure:
-        known.certain(source.name)
-    contract = known.contract
-    if known.refusal is None and not contract.box_unit:
-        known.certain(source.name)
-    if known.own:
-        contract = replace(contract, imgsz=asked.imgsz or contract.imgsz)
-    return contract
+    if for_int8 and known.contract.layout == "end2end":
+        raise InputError(
+            f"{source.name} gives detections that it selected itself: box, score and class on one int8 scale are lost",
+            SELECTS,
+        )
+    contract = known.contract if known.refusal is not None else known.certain(source.name)
+    return replace(contract, imgsz=asked.imgsz or contract.imgsz) if known.own else contract

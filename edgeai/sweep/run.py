@@ -11,7 +11,7 @@ from edgeai.artifacts import SweepPoint, SweepResult, SweepRow
 from edgeai.board import Board, load_board
 from edgeai.cache import StageCache
 from edgeai.errors import EdgeAIError
-from edgeai.evaluate.dataset import read_dataset
+from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.files import existing_file, file_ref
 from edgeai.models.bundled import bundled_model
 from edgeai.provenance import EVALUATE_TOOLS, provenance

@@ -95,7 +95,7 @@ def _evaluated(site: Site, model: Path) -> EvalResult:
 
 
 def _dataset(site: Site) -> Dataset:
-    from edgeai.evaluate.dataset import read_dataset
+    from edgeai.evaluate.ground_truth import read_dataset
 
     return read_dataset(site.images, site.annotations, site.image_limit or None, site.skip_bad)
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from edgeai.artifacts import FileRef
 from edgeai.errors import InputError
 from edgeai.evaluate.classes import match
-from edgeai.evaluate.dataset import Annotation, Dataset, Image, read_dataset
+from edgeai.evaluate.dataset import Annotation, Dataset, Image
+from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.evaluate.yolo import is_yolo
 from edgeai.images import read_image
 from edgeai.training.scene import Instance, Patch, Scene, box_patch, crop_patch

@@ -18,7 +18,7 @@ import numpy as np
 from edgeai.artifacts import Contract, ModelSpec, OutputRole
 from edgeai.evaluate.backends.litert import LiteRtRunner
 from edgeai.evaluate.blas import one_blas_thread
-from edgeai.evaluate.dataset import read_dataset
+from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.evaluate.postprocess import Thresholds, postprocess
 from edgeai.images import letterbox, read_image
 

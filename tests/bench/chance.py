@@ -28,7 +28,7 @@ from edgeai.cli.listener import TerminalListener
 from edgeai.cli.render import markdown_table
 from edgeai.evaluate.backends import open_runner
 from edgeai.evaluate.bootstrap import mean_drop_interval
-from edgeai.evaluate.dataset import read_dataset
+from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.files import file_ref, write_text
 from edgeai.graph.tflite import read_tflite
 from edgeai.images import letterbox, read_image

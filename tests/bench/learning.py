@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from edgeai.evaluate.backends import open_runner
 from edgeai.evaluate.coco import evaluate
-from edgeai.evaluate.dataset import read_dataset
+from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.training.data import open_datasets
 from edgeai.training.loop import Silent
 from edgeai.training.record import EpochRecord

@@ -33,7 +33,8 @@ from edgeai.cli.render import markdown_table
 from edgeai.evaluate.backends import open_runner
 from edgeai.evaluate.bootstrap import drop_interval
 from edgeai.evaluate.coco import detect
-from edgeai.evaluate.dataset import Dataset, read_dataset
+from edgeai.evaluate.dataset import Dataset
+from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.evaluate.postprocess import Thresholds
 from edgeai.files import file_ref, write_text
 from edgeai.footprint.support import support

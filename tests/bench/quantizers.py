@@ -39,7 +39,8 @@ from edgeai.evaluate.backends.litert import LiteRtRunner
 from edgeai.evaluate.backends.onnxrt import OnnxRunner
 from edgeai.evaluate.bootstrap import drop_interval
 from edgeai.evaluate.coco import evaluate
-from edgeai.evaluate.dataset import Dataset, read_dataset
+from edgeai.evaluate.dataset import Dataset
+from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.export.parity import match_outputs, to_nhwc
 from edgeai.files import write_bytes, write_text
 from edgeai.graph.audit import audit

@@ -168,7 +168,7 @@ def test_a_yolo_set_gives_the_figures_of_the_coco_set(
     refused(edgeai(capsys, "evaluate", MODEL, "--imgsz", 128, "--annotations", tmp_path / "data.yaml"), 2, "is a box")
     from edgeai.evaluate.backends import open_runner
     from edgeai.evaluate.coco import detect, measure
-    from edgeai.evaluate.dataset import read_dataset
+    from edgeai.evaluate.ground_truth import read_dataset
     from edgeai.evaluate.postprocess import Thresholds
 
     coco, yolo = read_dataset(synthetic / "images", synthetic / "instances.json"), read_dataset(None, tmp_path)

@@ -14,7 +14,8 @@ from edgeai.artifacts import Contract, EvalResult, ModelSpec, OutputRole, from_j
 from edgeai.errors import InputError
 from edgeai.evaluate.backends.litert import LiteRtRunner
 from edgeai.evaluate.coco import ImageDetections, category_ids, detect, evaluate, measure
-from edgeai.evaluate.dataset import Category, Dataset, read_dataset
+from edgeai.evaluate.dataset import Category, Dataset
+from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.evaluate.masks import Rle
 from edgeai.evaluate.postprocess import Detections, Thresholds
 

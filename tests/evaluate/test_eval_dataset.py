@@ -14,8 +14,9 @@ from pycocotools import mask as coco_mask
 
 from edgeai.artifacts import Count
 from edgeai.errors import InputError
-from edgeai.evaluate.dataset import Dataset, read_dataset
+from edgeai.evaluate.dataset import Dataset
 from edgeai.evaluate.flaws import remarks
+from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.evaluate.outline import decode_counts
 
 Body = dict[str, Any]

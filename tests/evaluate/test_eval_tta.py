@@ -15,7 +15,7 @@ from edgeai.artifacts import EvalResult, from_json
 from edgeai.errors import InputError
 from edgeai.evaluate.backends import open_runner
 from edgeai.evaluate.coco import evaluate
-from edgeai.evaluate.dataset import read_dataset
+from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.evaluate.masks import Rle
 from edgeai.evaluate.postprocess import Detections, Thresholds, postprocess
 from edgeai.evaluate.tta import VIEWS, View, detect_views, merge

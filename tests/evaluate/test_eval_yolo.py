@@ -13,8 +13,8 @@ import pytest
 from edgeai.artifacts import Count
 from edgeai.errors import InputError
 from edgeai.evaluate.data_yaml import parse_yaml
-from edgeai.evaluate.dataset import read_dataset
 from edgeai.evaluate.flaws import remarks
+from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.evaluate.yolo import read_yolo
 
 SIDE = 100

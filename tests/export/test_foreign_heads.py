@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import edgeai, refused
-from nets import detector, write_onnx, write_tflite
+from nets import detector, end2end, write_onnx, write_tflite
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
@@ -160,6 +160,14 @@ def test_batches_and_own_selections(photos: Path, tmp_path: Path, capsys: pytest
     four = export(tmp_path / "four.onnx", batch=4)
     refused(edgeai(capsys, "quantize", four, "--calibration", photos), 2, "a batch of 4 images")
     refused(edgeai(capsys, "predict", sorted(photos.iterdir())[0], "--model", four), 2, "a batch of 4 images")
+
+
+def test_an_end_to_end_head_is_not_quantised(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = {"names": "['ship', 'plane']", "end2end": "True"}
+    model = write_onnx(end2end("pixels", False), tmp_path / "e.onnx", words, quantised=False)
+    refused(edgeai(capsys, "quantize", model, "--calibration", photos), 2, "selected itself", "end2end=False")
 
 
 @pytest.mark.parametrize("half", [False, True])

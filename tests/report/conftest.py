@@ -20,7 +20,7 @@ from edgeai.artifacts import (
 from edgeai.board import load_board
 from edgeai.evaluate.backends import open_runner
 from edgeai.evaluate.coco import evaluate
-from edgeai.evaluate.dataset import read_dataset
+from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.files import file_ref
 from edgeai.gate.policy import judge
 from edgeai.graph.audit import audit

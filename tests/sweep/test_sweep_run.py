@@ -15,7 +15,7 @@ from helpers import edgeai, refused
 from edgeai.artifacts import FileRef, Quantity, SweepFigures, SweepPoint, SweepResult, SweepRow, from_json
 from edgeai.evaluate.backends import open_runner
 from edgeai.evaluate.coco import evaluate
-from edgeai.evaluate.dataset import read_dataset
+from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.evaluate.postprocess import Thresholds
 from edgeai.models.bundled import bundled_model
 from edgeai.sweep.engine import Inline, open_engine

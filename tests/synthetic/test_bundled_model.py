@@ -50,7 +50,7 @@ def test_it_finds_the_objects_of_new_images(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from edgeai.evaluate.backends import open_runner
     from edgeai.evaluate.coco import evaluate
-    from edgeai.evaluate.dataset import read_dataset
+    from edgeai.evaluate.ground_truth import read_dataset
 
     generate(tmp_path, "val", 24, HELD_BACK_SEED)
     dataset = read_dataset(tmp_path / "val" / "images", tmp_path / "val" / "instances.json")
