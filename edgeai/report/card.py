@@ -5,7 +5,6 @@ Every figure comes from an artifact, a file or a row of measurements, and its ro
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -48,9 +47,10 @@ def make_card(
     core: str = "",
     licence: str = "",
     files: Sequence[FileRef] = (),
+    again: str = "",
 ) -> ModelCard:
     """The card of a dossier's models on `boards`. `measurements` were read from `files`; `core` keeps those of one
-    version of ST Edge AI Core.
+    version of ST Edge AI Core; `again` is the command that writes this card.
 
     Raises InputError where there is no quantised model, or a file cannot be read.
     """
@@ -83,7 +83,7 @@ def make_card(
         tables=(*made, *([ap] if ap else [])),
         absent=_absent(made, ap),
         licences=report,
-        commands=(*reproduce(dossier, [board.name for board in boards]), _again(found, dossier, boards, core, files)),
+        commands=(*reproduce(dossier, [board.name for board in boards]), *([again] if again else [])),
         references=_references(found[0], known, bool(results)),
         provenance=Provenance(
             stage="card",
@@ -156,18 +156,6 @@ def _files(found: Sequence[Subject]) -> CardTable:
 
 def _tensor(shape: Sequence[int], dtype: str) -> str:
     return f"{'x'.join(map(str, shape))} {dtype}"
-
-
-def _again(
-    found: Sequence[Subject], dossier: Dossier, boards: Sequence[Board], core: str, files: Sequence[FileRef]
-) -> str:
-    """The command that writes this card."""
-    parts = ["edgeai card"]
-    if dossier.record is None:
-        parts += [shlex.quote(subject.file.name) for subject in found]
-        parts += [f"--board {shlex.quote(board.name)}" for board in boards]
-    parts += [f"--measurements {shlex.quote(file.name)}" for file in files]
-    return " ".join([*parts, *([f"--core {shlex.quote(core)}"] if core else [])])
 
 
 def _platforms(dossier: Dossier, found: Sequence[Subject], boards: Sequence[Board]) -> CardTable:
