@@ -69,9 +69,10 @@ def run(
 ) -> Finished:
     """Quantise `model` by every job (all of one size) and measure each file, and the files to `compare` with.
 
-    `command` is the line of shell that makes the same run again, for its record. The float reference is the ONNX file with raw outputs: its parity with torch was checked when it was made. Raises
-    InputError where calibration images are evaluation images and that is not allowed, AccuracyError where the float
-    network finds nothing: no drop from it would mean anything.
+    `command` is the line of shell that makes the same run again, for its record. The float reference is the ONNX file
+    with raw outputs: its parity with torch was checked when it was made. Raises InputError where calibration images are
+    evaluation images and that is not allowed, AccuracyError where the float network finds nothing: no drop from it
+    would mean anything.
     """
     overlap = check_overlap(calibration.set, dataset, allow_overlap)
     reference, _ = stages.float_onnx(model, replace(jobs[0].recipe, layout="raw"), calibration)

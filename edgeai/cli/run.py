@@ -14,9 +14,9 @@ from edgeai.cli.listener import TerminalListener
 from edgeai.cli.options import (
     PathParam,
     calibration_set,
+    evaluation_set,
     json_option,
     model_path,
-    evaluation_set,
     open_evaluation,
     overlap_option,
     quantize_options,
@@ -131,7 +131,8 @@ def command(
 
 def _again(source: Path, one: Recipe, fixed: bool, more: list[tuple[str, object]]) -> str:
     """The line of shell that makes this run again, with what came from the project file written out."""
-    triples = [(name, ",".join(f"{v!r}" for v in values)) for name, values in (("--mean", one.mean), ("--std", one.std))]
+    given = (("--mean", one.mean), ("--std", one.std))
+    triples = [(name, ",".join(map(repr, values))) for name, values in given]
     return line("run", [source], [
         ("--imgsz", one.imgsz or None), ("--layout", one.layout), (f"--{one.granularity}", fixed),
         ("--input-type", one.input_type), ("--output-type", one.output_type), *triples,

@@ -40,7 +40,8 @@ def write_report(
     progress: Callable[[], object] | None = None,
     again: str = "",
 ) -> HtmlReport:
-    """Write the report to `target`; `again` is the command that does it. Raises InputError where there is no model to report on."""
+    """Write the report to `target`; `again` is the command that does it. Raises InputError where there is no model to
+    report on."""
     found = subjects(dossier, boards)
     if not found:
         raise InputError("there is no quantised model in this run", "`edgeai run` makes them")
