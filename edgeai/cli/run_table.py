@@ -11,7 +11,7 @@ from edgeai.cli.render import kib, markdown_table, shorten, table, width
 from edgeai.evaluate.remarks import remarks
 
 ACCURACY = ("model", "precision", "granularity", "layout", "box AP", "mask AP", "drop")
-MEMORY = ("file KiB", "weights KiB", "peak RAM KiB", "ms", "fits")
+MEMORY = ("file KiB", "weights KiB", "activations KiB", "ms", "fits")
 NARROW_NAME = 16  # columns of the name in a terminal that does not hold the whole table
 NARROWEST_NAME = 12  # where the board takes columns too
 NONE = "–"
@@ -91,7 +91,7 @@ def text(record: RunRecord, folder: Path) -> str:
         *_tables(record, shutil.get_terminal_size().columns),
         "",
         f"AP on {protocol.num_images} images of {protocol.dataset} at {protocol.imgsz} px, as the board runs the file;",
-        "drop in points, box / mask; weights, RAM and ms are estimates for the board",
+        "drop in points, box / mask; weights, activations, ms: estimates for the board",
         *said(record),
         *_verdicts(record),
         f"results: {folder}",

@@ -34,6 +34,8 @@ PAPERS = {
 COCO = "T.-Y. Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014. https://arxiv.org/abs/1405.0312"
 AP = "Average precision as defined by COCO's detection evaluation. https://cocodataset.org/#detection-eval"
 NOT_MEASURED = "Not measured: `edgeai evaluate MODEL --images DIR --annotations JSON` measures it"
+# The headings are those of ST's model zoo.
+NAMES_NOTE = "In rows of estimates, RAM that is not external is edgeai's Core RAM, and Weights Flash its Core flash."
 PER_CHANNEL_NOTE = (
     "The MP2's NPU works with one scale per weight tensor: a per-channel file runs there on the GPU, or is turned "
     "into a per-tensor one on the board at some loss. Quantise with `--per-tensor` for it."
@@ -201,6 +203,8 @@ def _notes(title: str, sources: Sequence[tables.Source]) -> tuple[str, ...]:
         rows = [row for row in rows if mpu or (row.series == "STM32N6") == npu]
         if "time" in title:
             notes += tables.rate_notes(rows)
+        elif source.needs("n6" if npu else "mcu"):
+            notes.append(NAMES_NOTE)
         if mpu:
             notes += tables.label_notes(rows, source.subject)
             notes += [PER_CHANNEL_NOTE] if source.subject.audit.granularity == "per-channel" else []
