@@ -65,12 +65,14 @@ def run(
     limits: Limits,
     compare: Sequence[Path] = (),
     allow_overlap: bool = False,
+    command: str = "",
 ) -> Finished:
     """Quantise `model` by every job (all of one size) and measure each file, and the files to `compare` with.
 
-    The float reference is the ONNX file with raw outputs: its parity with torch was checked when it was made. Raises
-    InputError where calibration images are evaluation images and that is not allowed, AccuracyError where the float
-    network finds nothing: no drop from it would mean anything.
+    `command` is the line of shell that makes the same run again, for its record. The float reference is the ONNX file
+    with raw outputs: its parity with torch was checked when it was made. Raises InputError where calibration images are
+    evaluation images and that is not allowed, AccuracyError where the float network finds nothing: no drop from it
+    would mean anything.
     """
     overlap = check_overlap(calibration.set, dataset, allow_overlap)
     reference, _ = stages.float_onnx(model, replace(jobs[0].recipe, layout="raw"), calibration)
@@ -93,6 +95,7 @@ def run(
     inputs = [file_ref(model), dataset.annotations, *map(file_ref, compare)]
     options = [("calibration", calibration.set.sha256), ("boards", ",".join(b.name for b in boards))]
     options += [("overlap", overlap)] if overlap else []
+    options += [("command", command)] if command else []
     record = RunRecord(
         model=file_ref(model),
         quantized=tuple(artifact for _, artifact, _ in made),

@@ -6,6 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from helpers import edgeai
+
+from edgeai.cli.run_table import ACCURACY, MEMORY, NARROW
+from edgeai.cli.sweep import HEADER
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -43,3 +47,29 @@ def test_the_workflows_are_sound_and_run_the_same_as_a_developer() -> None:
     (use,) = (s for s in workflows["gate-example.yml"]["jobs"]["gate"]["steps"] if s.get("uses") == "./")
     inputs = yaml.safe_load((ROOT / "action.yml").read_text())["inputs"]
     assert set(use["with"]) <= set(inputs)
+
+
+def labels(text: str) -> list[str]:
+    """The names in front of the figures that `edgeai footprint` prints, in order."""
+    found = re.search(r"^verdict .*?^latency [^\n]*", text, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return [re.split(r" {2,}", line)[0] for line in found[0].splitlines()]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+def test_printed_output_has_the_names_that_are_printed_now(
+    kit: Path, capsys: pytest.CaptureFixture[str], page: str
+) -> None:
+    model = kit / "tflite/yolov8n_256_quant_pc_ii_seg_coco-st.tflite"
+    printed = edgeai(capsys, "footprint", model, "--board", "stm32n6").out
+    assert labels((ROOT / page).read_text()) == labels(printed)
+    glossary = re.findall(r"^\| ([\w ]+?) \|", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE)
+    assert set(labels(printed)) - {"verdict"} <= set(glossary)
+
+
+def test_tables_in_the_pages_have_the_headings_of_now() -> None:
+    tutorial, readme = ((ROOT / name).read_text() for name in ("docs/tutorial.md", "README.md"))
+    assert f"| {' | '.join((*ACCURACY, *MEMORY))} |" in readme
+    lines = [re.split(r" {2,}", line) for line in tutorial.splitlines()]
+    assert ["model", "granularity", "layout", *NARROW] in lines
+    assert any(line[-len(HEADER[5:]) :] == list(HEADER[5:]) for line in lines)

@@ -20,6 +20,7 @@ from edgeai.artifacts import (
     Metric,
     Provenance,
     RunRecord,
+    SweepFigures,
     SweepResult,
     from_json,
     on_board,
@@ -184,6 +185,8 @@ def test_a_run_and_a_sweep_over_two_boards_agree(
     assert on_n6 is not None and on_n6.accuracy == one.results[1].metric(on_n6.metric)
     assert on_mp2 is not None and on_mp2.accuracy == there.result.metric(on_mp2.metric)
 
+    every_figure(capsys, one, {N6: on_n6, MP2: on_mp2})
+
     # the same figures in report and card
     for run, value in (("each", each.results[2]), ("one", there.result)):
         assert edgeai(capsys, "report", run, "-o", f"{run}.html").code == 0
@@ -194,6 +197,50 @@ def test_a_run_and_a_sweep_over_two_boards_agree(
         assert f"{value.metric('mask_ap'):.2f}" in Path(f"{run}.md").read_text()
     again = re.search(r"edgeai run [^\n<]*", Path("each.html").read_text())
     assert again is not None and "--all" not in again[0] and "--per-" not in again[0]
+
+
+def every_figure(capsys: pytest.CaptureFixture[str], one: RunRecord, swept: dict[str, SweepFigures]) -> None:
+    """All figures of one file on two boards: JSON, terminal, record, sweep, report and card have the same under one
+    name."""
+    file = next(Path("one").glob("*.tflite"))
+    assert edgeai(capsys, "report", "one", "-o", "names.html").code == 0
+    assert edgeai(capsys, "card", "one", "-o", "names.md").code == 0
+    page = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", Path("names.html").read_text()))
+    card = Path("names.md").read_text()
+    table = edgeai(capsys, "sweep", "s.toml", "--out", "swept").out
+    assert "Core RAM" in table and "Core flash" in table
+    closing = text(one, Path("one"))
+    for board, row in swept.items():
+        need = from_json(Footprint, edgeai(capsys, "footprint", file, "--board", board, "--json").out)
+        memory, latency = need.memory, need.latency
+        assert memory is not None and latency is not None
+        named = {
+            "weights": need.weights_bytes, "activations": need.activations_bytes, "Core RAM": memory.ram.point,
+            "peak": sum(tensor.count for tensor in need.peak_tensors), "Core flash": memory.weights.point,
+            "placement": memory.planned, **({"code": memory.code} if memory.code else {}),
+        }  # fmt: skip
+        shown = edgeai(capsys, "footprint", file, "--board", board).out
+        for name, count in named.items():
+            line = re.search(rf"^{name} +(?:about )?([0-9.]+) KiB", shown, re.M)
+            assert line is not None and line[1] == f"{count / 1024:.1f}", (board, name)
+        assert f"{latency.ms.point:.1f} ms" in shown
+        (recorded,) = [entry for entry in one.footprints if entry.board == board]
+        assert (recorded.weights_bytes, recorded.activations_bytes) == (need.weights_bytes, need.activations_bytes)
+        assert (row.ram, row.flash, row.latency) == (memory.ram, memory.weights, latency.ms)
+        assert f"{memory.ram.point / 1024:.1f}" in table and f"{memory.weights.point / 1024:.1f}" in table
+        own = closing.partition(f"on {board}\n")[2].partition("\n\n")[0].split()
+        assert {f"{need.weights_bytes / 1024:.1f}", f"{need.activations_bytes / 1024:.1f}"} <= set(own)
+        tile = page.partition(f"{board}: ")[2][:600]
+        assert f"Core RAM {memory.ram.point / 1024:,.0f} KiB" in tile
+        assert f"Core flash {memory.weights.point / 1024:,.0f} KiB" in tile
+        assert f"Latency {latency.ms.point:.1f} ms" in tile
+        section = f"{need.activations_bytes / 1024:,.1f} KiB of activations, {need.weights_bytes / 1024:,.1f} KiB of w"
+        assert section in page
+        rows = [line for line in card.splitlines() if line.startswith("|")]
+        assert any(board in line and f" {latency.ms.point:.2f} (" in line for line in rows)
+        if board == N6:
+            ram, flash = (f" {value.point / 1024:.1f} (" for value in (memory.ram, memory.weights))
+            assert any(ram in line and flash in line for line in rows)
 
 
 def test_calibration_on_the_evaluation_images_is_refused_before_the_work(

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edgeai.artifacts import to_json
+from edgeai.cli.again import as_typed
 from edgeai.cli.options import PathParam, dossier_of
 from edgeai.errors import InputError
 from edgeai.files import file_ref, write_text
@@ -24,7 +25,9 @@ DEFAULT_BOARDS = ("stm32n6", "stm32mp2")
 @click.option("--licence", default="", metavar="SPDX", help="Licence of the weights, where you know it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("-o", "--output", type=PathParam, metavar="OUT.md", help="The card.  [default: README.md of the run]")
+@click.pass_context
 def command(
+    context: click.Context,
     targets: tuple[Path, ...],
     boards: tuple[str, ...],
     measurements: tuple[Path, ...],
@@ -54,7 +57,8 @@ def command(
     default = project.settings.boards.targets if project.found else DEFAULT_BOARDS
     rows = [row for file in measurements for row in read_measurements(file)]
     files = [file_ref(file) for file in measurements]
-    card = make_card(dossier, boards_of(dossier, boards, default), rows, core, licence, files)
+    again = as_typed(context, targets or dossier.models if dossier.folder is None else [dossier.folder])
+    card = make_card(dossier, boards_of(dossier, boards, default), rows, core, licence, files, again)
     text = card_markdown(card)
     target = output or (dossier.folder / "README.md" if dossier.folder is not None else None)
     if target is not None:

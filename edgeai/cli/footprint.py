@@ -190,7 +190,7 @@ def _summary(result: Footprint) -> str:
         ("peak", f"{kib(peak_bytes)} KiB in {result.peak_operator}"),
     ]
     if result.memory is not None:
-        pairs += _predicted(result.memory)
+        pairs += _predicted(result.memory, "X-LINUX-AI" if result.target.startswith("stm32mp") else "Core")
     if result.latency is not None:
         ms = result.latency.ms
         pairs.append(("latency", f"{ms.point:.1f} ms ({ms.low:.1f} to {ms.high:.1f}), mostly {result.latency.bound}"))
@@ -202,16 +202,20 @@ def _nowhere(result: Footprint) -> bool:
     return result.support is not None and any(entry.unit == "none" for entry in result.support.software)
 
 
-def _predicted(memory: MemoryEstimate) -> list[tuple[str, str]]:
+def _predicted(memory: MemoryEstimate, tool: str) -> list[tuple[str, str]]:
+    """What ST's tool will report, by the names of docs/glossary.md."""
     pairs = [
-        (f"Core {memory.version} RAM", _interval(memory.ram)),
-        (f"Core {memory.version} flash", f"{_interval(memory.weights)}, code about {kib(memory.code)} KiB"),
+        ("Core RAM", f"{_interval(memory.ram)}, {tool} {memory.version}"),
+        ("Core flash", f"{_interval(memory.weights)}, {tool} {memory.version}"),
     ]
+    if memory.code:
+        pairs.append(("code", f"about {kib(memory.code)} KiB of flash beside it"))
     if memory.external:
         pairs.append(("external RAM", f"{kib(memory.external)} KiB"))
     if memory.lower_bound:
         gap = 100 * (memory.planned / memory.lower_bound - 1)
-        pairs.append(("own placement", f"{gap:.1f} % above the live peak of {kib(memory.lower_bound)} KiB"))
+        above = f"{gap:.1f} % above the peak of {kib(memory.lower_bound)} KiB"
+        pairs.append(("placement", f"{kib(memory.planned)} KiB, {above}"))
     return pairs
 
 
@@ -269,7 +273,8 @@ def _what_if(result: Footprint) -> str:
          f"{w.ms:.1f}" if w.ms else "-", str(w.software), "yes" if w.fits else "NO"]
         for w in (here, *result.what_if)
     ]  # fmt: skip
-    return table(["what if", "RAM KiB", "flash KiB", "external", "ms", "software", "fits"], rows, (1, 2, 3, 4, 5))
+    header = ["what if", "Core RAM", "Core flash", "external", "ms", "software", "fits"]
+    return f"{table(header, rows, (1, 2, 3, 4, 5))}\nmemory in KiB"
 
 
 def _notes(result: Footprint) -> tuple[str, ...]:

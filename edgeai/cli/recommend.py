@@ -32,5 +32,5 @@ def render(result: Recommendation) -> str:
         [a.board, a.family, a.verdict, kib(a.ram), kib(a.flash), f"{a.ms:,.1f}" if a.ms else "-", a.reason]
         for a in result.boards
     ]
-    header = ["board", "family", "verdict", "RAM KiB", "flash KiB", "ms", "reason"]
+    header = ["board", "family", "verdict", "Core RAM KiB", "Core flash KiB", "ms", "reason"]
     return f"{result.model.name}\n\n{table(header, rows, right=(3, 4, 5))}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edgeai.artifacts import HtmlReport
+from edgeai.cli.again import as_typed
 from edgeai.cli.options import PathParam, dossier_of
 from edgeai.cli.render import emit, facts, kib
 from edgeai.progress import Progress
@@ -24,7 +25,9 @@ DEFAULT_BOARDS = ("stm32n6", "stm32mp2")
 @click.option("--licence", default="", metavar="SPDX", help="Licence of the weights, where you know it.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 @click.option("-o", "--output", type=PathParam, metavar="OUT.html", help="Where.  [default: report.html of the run]")
+@click.pass_context
 def command(
+    context: click.Context,
     target: Path | None,
     boards: tuple[str, ...],
     images: Path | None,
@@ -52,9 +55,11 @@ def command(
     default = project.settings.boards.targets if project.found else DEFAULT_BOARDS
     extras = Extras(images or project.path(project.settings.evaluation.images), reference)
     folder = dossier.folder if dossier.folder is not None else Path()
+    again = as_typed(context, [dossier.folder] if dossier.folder is not None else dossier.models)
     file = output or folder / "report.html"
     with Progress("report", LOOKED_AT) as progress:
-        result = write_report(dossier, boards_of(dossier, boards, default), file, extras, licence, progress.advance)
+        targets = boards_of(dossier, boards, default)
+        result = write_report(dossier, targets, file, extras, licence, progress.advance, again)
     emit(result, render(result, file), as_json)
 
 

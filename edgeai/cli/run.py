@@ -9,10 +9,12 @@ from pathlib import Path
 import click
 
 from edgeai.artifacts import Granularity, Layout, RunRecord, to_json
+from edgeai.cli.again import line
 from edgeai.cli.listener import TerminalListener
 from edgeai.cli.options import (
     PathParam,
     calibration_set,
+    evaluation_set,
     json_option,
     model_path,
     open_evaluation,
@@ -104,7 +106,17 @@ def command(
     fixed = granularity is not None or (project.found and len(targets) == 1)
     jobs = [Job(each, tuple(targets)) for each in _variants(one)] if everything else jobs_of(one, targets, fixed)
     overlap = allow_overlap or settings.evaluation.allow_overlap
-    finished = run(stages, source, jobs, photos, dataset, limits, compare, overlap)
+    again = _again(source, one, fixed and not everything, [
+        ("--all", everything),
+        ("--calibration", calibration or project.path(settings.calibration.images)),
+        ("--limit", limit or settings.calibration.limit), ("--seed", photos.set.seed),
+        *zip(("--images", "--annotations"), evaluation_set(project, images, annotations), strict=True),
+        ("--eval-limit", eval_limit or settings.evaluation.limit or None),
+        ("--skip-bad", skip_bad or settings.evaluation.skip_bad), ("--allow-overlap", overlap),
+        *(("--board", board.name) for board in targets), ("--max-drop", f"{limits.max_drop:g}"),
+        *(("--compare", path) for path in compare), ("--out", out),
+    ])  # fmt: skip
+    finished = run(stages, source, jobs, photos, dataset, limits, compare, overlap, again)
     folder = out or project.runs / source.stem
     for path in (*finished.files, finished.reference):
         deliver(path, folder / path.name)
@@ -115,6 +127,17 @@ def command(
     if as_json:
         click.echo("\n".join(said(finished.record)), err=True)
     return exit_code(finished.record)
+
+
+def _again(source: Path, one: Recipe, fixed: bool, more: list[tuple[str, object]]) -> str:
+    """The line of shell that makes this run again, with what came from the project file written out."""
+    given = (("--mean", one.mean), ("--std", one.std))
+    triples = [(name, ",".join(map(repr, values))) for name, values in given]
+    return line("run", [source], [
+        ("--imgsz", one.imgsz or None), ("--layout", one.layout), (f"--{one.granularity}", fixed),
+        ("--input-type", one.input_type), ("--output-type", one.output_type), *triples,
+        ("--head", one.head), ("--boxes", one.boxes), *more,
+    ])  # fmt: skip
 
 
 def _variants(one: Recipe) -> list[Recipe]:

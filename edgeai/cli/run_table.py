@@ -11,7 +11,8 @@ from edgeai.cli.render import kib, markdown_table, shorten, table, width
 from edgeai.evaluate.remarks import remarks
 
 ACCURACY = ("model", "precision", "granularity", "layout", "box AP", "mask AP", "drop")
-MEMORY = ("file KiB", "weights KiB", "peak RAM KiB", "ms", "fits")
+MEMORY = ("file KiB", "weights KiB", "activations KiB", "ms", "fits")
+NARROW = tuple(name.removesuffix(" KiB") for name in MEMORY)  # the line below the tables says the unit
 NARROW_NAME = 16  # columns of the name in a terminal that does not hold the whole table
 NARROWEST_NAME = 12  # where the board takes columns too
 NONE = "–"
@@ -91,7 +92,7 @@ def text(record: RunRecord, folder: Path) -> str:
         *_tables(record, shutil.get_terminal_size().columns),
         "",
         f"AP on {protocol.num_images} images of {protocol.dataset} at {protocol.imgsz} px, as the board runs the file;",
-        "drop in points, box / mask; weights, RAM and ms are estimates for the board",
+        "drop in points, box / mask; sizes in KiB; weights, activations, ms: estimates",
         *said(record),
         *_verdicts(record),
         f"results: {folder}",
@@ -118,7 +119,7 @@ def _tables(record: RunRecord, columns: int) -> list[str]:
     return [
         table(ACCURACY, accuracy, right=(4, 5, 6)),
         "",
-        table(("model", "granularity", "layout", *MEMORY), memory, right=(3, 4, 5, 6)),
+        table(("model", "granularity", "layout", *NARROW), memory, right=(3, 4, 5, 6)),
     ]
 
 
@@ -131,11 +132,11 @@ def _by_board(found: list[tuple[str, ...]], boards: list[str]) -> list[str]:
     lines = [table(("model", "weights", "layout", *ACCURACY[4:], "on"), accuracy, right=(3, 4, 5))]
     for name in dict.fromkeys(filter(None, boards)):
         memory = [
-            (*head, *row[len(ACCURACY) : -1], row[-1].rpartition(" ")[2])
+            (head[0], row[2], head[2], *row[len(ACCURACY) : -1], row[-1].rpartition(" ")[2])
             for head, row, board in zip(heads, found, boards, strict=True)
             if board == name
         ]
-        lines += ["", f"on {name}", table(("model", "weights", "layout", *MEMORY), memory, right=(3, 4, 5, 6))]
+        lines += ["", f"on {name}", table(("model", "granularity", "layout", *NARROW), memory, right=(3, 4, 5, 6))]
     return lines
 
 

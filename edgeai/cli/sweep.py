@@ -14,7 +14,7 @@ from edgeai.files import write_text
 from edgeai.progress import Progress
 from edgeai.project import load_project
 
-HEADER = ("model", "size", "layout", "weights", "board", "AP", "drop", "ms", "RAM KiB", "flash KiB", "fits", "front")
+HEADER = ("model", "size", "layout", "weights", "board", "AP", "drop", "ms", "Core RAM", "Core flash", "fits", "front")
 FIRST_NUMBER = 5
 NAME = 22  # columns of a model's name
 
@@ -71,7 +71,8 @@ def trade_off(result: SweepResult) -> str:
     failed = [row for row in result.rows if row.error]
     if failed:
         parts.append("\n".join(f"{_name(row)}: {row.error}" for row in failed))
-    parts.append("front: nothing else that fits the board is as good in AP, latency and RAM")
+    front = "front: nothing else that fits the board is as good in AP, latency and Core RAM"
+    parts.append(f"Core RAM and Core flash in KiB\n{front}")
     return "\n\n".join(parts)
 
 

@@ -13,12 +13,19 @@ from pathlib import Path
 from edgeai.artifacts import AuditReport, Contract, Count, Granularity, TensorAudit
 from edgeai.files import file_ref
 from edgeai.graph.contract import HIGHEST_ST_LOGIT, st_mask_logit
+from edgeai.graph.losses import described, empty_channels, saturated_biases
 from edgeai.graph.scales import quantization_faults
 from edgeai.graph.types import DEQUANTIZERS, QUANTIZERS, Graph, Op, Tensor
 from edgeai.recognise import NOTHING, Asked
 from edgeai.recognise.know import Known, open_file
 
 FLOATS = frozenset({"float32", "float16", "bfloat16", "float64"})
+MOVES = DEQUANTIZERS | set(
+    "Identity Transpose TRANSPOSE Reshape RESHAPE Squeeze SQUEEZE Unsqueeze EXPAND_DIMS Flatten Split Slice SLICE "
+    "STRIDED_SLICE Gather".split()
+)
+JOINS = frozenset({"Concat", "CONCATENATION"})
+UNNAMED = "from the shapes, without names"  # how the evidence says that class names are made up
 COARSE_BOX_STEP_PX = 2.0
 # From this mask logit on, an application's masks are as good as empty: IoU 0.56 at logit 2, 0.19 at 4 (4 of 10 masks
 # empty), 0.002 at 8 (YOLOv8n-seg, 206 masks of val2017, 2026-11-30).
@@ -39,6 +46,7 @@ def audit(path: Path, asked: Asked = NOTHING) -> AuditReport:
     weights = _weights(graph)
     steps = _steps(graph, contract) if not faults else _Steps()
     operators = Counter(op.kind for op in graph.ops)
+    shaped = _shaped(path, graph, asked, contract)
     report = AuditReport(
         file=file_ref(path),
         format=graph.format,
@@ -46,7 +54,7 @@ def audit(path: Path, asked: Asked = NOTHING) -> AuditReport:
         weights_per_channel=weights.per_channel,
         weights_per_tensor=weights.per_tensor,
         weights_float=weights.floats,
-        float_tensors=_float_tensors(graph),
+        float_tensors=len(_float_tensors(graph)),
         dtypes=_counts(Counter(tensor.dtype for tensor in graph.tensors)),
         operators=_counts(operators),
         inputs=tuple(_described(graph.tensors[t]) for t in graph.inputs),
@@ -60,13 +68,24 @@ def audit(path: Path, asked: Asked = NOTHING) -> AuditReport:
             bias for op in graph.ops if graph.weights(op) and (bias := graph.bias(op)) is not None
         ),
         constants_bytes=graph.stored(tensor for tensor in graph.tensors if tensor.is_constant),
-        macs=sum(graph.macs(op) for op in graph.ops if any(True for _ in _weights_of(graph, op))),
+        macs=sum(shaped.macs(op) for op in shaped.ops if any(True for _ in _weights_of(shaped, op))),
         findings=(),
         evidence=known.evidence,
         head=known.contract.head,
         refusal=known.refusal.message if known.refusal is not None else "",
     )
-    return _with_findings(report, graph, steps, weights, [*_mask_findings(contract), *_known_findings(known)])
+    more = [*_mask_findings(contract), *_known_findings(known), *_float_findings(graph, report.granularity)]
+    return _with_findings(report, graph, steps, weights, [*more, *_shape_findings(shaped), *_loss_findings(graph)])
+
+
+def _shaped(path: Path, graph: Graph, asked: Asked, contract: Contract | None) -> Graph:
+    """The graph that MACs are counted on: with the shapes that an exporter left to be computed from a fixed input."""
+    inside = any(tensor.dynamic for tensor in graph.tensors)
+    if graph.format != "onnx" or not inside or any(graph.tensors[t].dynamic for t in graph.inputs):
+        return graph
+    from edgeai.graph.onnx import read_folded
+
+    return read_folded(path, asked.imgsz or (contract.imgsz if contract else 0)) or graph
 
 
 # --- weights ------------------------------------------------------------------------------------
@@ -109,9 +128,9 @@ def _weights_of(graph: Graph, op: Op) -> Iterator[Tensor]:
     yield from (tensor for tensor in (graph.weights(op), *recurrent) if tensor is not None and tensor.is_constant)
 
 
-def _float_tensors(graph: Graph) -> int:
-    """Activations that are computed in floating point. In ONNX, what stands between a Q/DQ pair is an integer."""
-    found, borders = 0, {*graph.inputs, *graph.outputs}
+def _float_tensors(graph: Graph) -> list[Tensor]:
+    """Activations in floating point. In ONNX, what stands between a Q/DQ pair is an integer."""
+    found, borders = [], {*graph.inputs, *graph.outputs}
     for tensor in graph.tensors:
         if tensor.dtype not in FLOATS or graph.behind_quantizers(tensor).is_constant:
             continue
@@ -121,10 +140,19 @@ def _float_tensors(graph: Graph) -> int:
         if graph.format == "onnx" and tensor.index not in borders:
             paired = producer is not None and producer.kind in DEQUANTIZERS
             paired |= bool(consumers) and all(op.kind in QUANTIZERS for op in consumers)
-            found += not paired
+            found += [] if paired else [tensor]
         else:
-            found += 1
+            found.append(tensor)
     return found
+
+
+def _only_converted(graph: Graph, tensor: Tensor) -> bool:
+    """Whether a float input or output of the network is only the float form of integers: no operator computes it."""
+    if tensor.index in graph.outputs:
+        producer = graph.producer(tensor.index)
+        return producer is not None and producer.kind in DEQUANTIZERS and not graph.consumers(tensor.index)
+    readers = graph.consumers(tensor.index)
+    return tensor.index in graph.inputs and bool(readers) and all(op.kind in QUANTIZERS for op in readers)
 
 
 # --- outputs ------------------------------------------------------------------------------------
@@ -147,7 +175,7 @@ def _steps(graph: Graph, contract: Contract | None) -> _Steps:
     def scales(*kinds: str) -> list[float]:
         roles = [role for role in contract.roles if role.kind in kinds]
         tensors = [graph.tensors[graph.outputs[role.index]] for role in roles]
-        return [graph.on_grid(tensor).scale for tensor in tensors]
+        return [_step(graph, tensor) for tensor in tensors]
 
     pred, boxes = max(scales("pred", "pred5", "detections"), default=0.0), max(scales("boxes"), default=0.0)
     scores = max(scales("pred", "pred5", "detections", "scores", "probs"), default=0.0)
@@ -159,6 +187,25 @@ def _steps(graph: Graph, contract: Contract | None) -> _Steps:
         shared_scale=pred,
         normalised=contract.box_unit > 1,
     )
+
+
+def _step(graph: Graph, tensor: Tensor) -> float:
+    """The scale that the numbers of an output have: its own, or that of what it copies, moves and joins; else 0.0."""
+    found, ahead, seen = set[float](), [tensor], set[int]()
+    while ahead:
+        at = ahead.pop()
+        if at.index in seen or at.is_constant:
+            continue
+        seen.add(at.index)
+        op = graph.producer(at.index)
+        if at.quantized:
+            found.add(at.scale)
+        elif op is None or op.kind not in MOVES | JOINS:
+            return 0.0
+        else:
+            sources = op.inputs if op.kind in JOINS else op.inputs[:1]
+            ahead += [graph.tensors[t] for t in sources if t >= 0]
+    return found.pop() if len(found) == 1 else 0.0
 
 
 def _kind(contract: Contract | None, index: int) -> str:
@@ -185,15 +232,46 @@ def _with_findings(
     report: AuditReport, graph: Graph, steps: _Steps, weights: _Weights, more: list[str]
 ) -> AuditReport:
     found = [*_weight_findings(report, weights), *_output_findings(report, steps), *more]
-    if report.float_tensors and report.granularity != "float":
-        found.append(f"{_plural(report.float_tensors, 'activation')} in float: the NPU leaves them to the CPU")
     transposes = sum(c.count for c in report.operators if c.name in ("TRANSPOSE", "Transpose"))
     if transposes > 1:
         found.append(f"{transposes} TRANSPOSE operators: each moves a whole tensor, mostly in software")
-    if any(tensor.dynamic for tensor in graph.tensors):
-        found.append("open dimensions: MACs and sizes count them as 1; export with a fixed input size")
     found += quantization_faults(graph)
     return dataclasses.replace(report, findings=tuple(found))
+
+
+def _float_findings(graph: Graph, granularity: Granularity) -> list[str]:
+    count = sum(not _only_converted(graph, tensor) for tensor in _float_tensors(graph))
+    if not count or granularity == "float":
+        return []
+    return [f"{_plural(count, 'activation')} in float: the NPU leaves them to the CPU"]
+
+
+def _shape_findings(graph: Graph) -> list[str]:
+    if any(graph.tensors[t].dynamic for t in graph.inputs):
+        return ["open dimensions: MACs and sizes count them as 1; export with a fixed input size"]
+    unknown = [tensor for tensor in graph.tensors if tensor.dynamic]
+    if not unknown:
+        return []
+    first = next((tensor for tensor in unknown if graph.producer(tensor.index)), unknown[0])
+    maker = graph.producer(first.index)
+    by = f" ({maker.kind})" if maker else ""
+    return [
+        f"the file does not fix the shape of {_plural(len(unknown), 'tensor')}, first {first.name!r}{by}: MACs and "
+        "sizes count what is unknown as 1"
+    ]
+
+
+def _loss_findings(graph: Graph) -> list[str]:
+    """What quantisation lost for good."""
+    found = []
+    biases, channels = saturated_biases(graph), empty_channels(graph)
+    if biases:
+        found.append(f"biases at the limit of int32 (±2^31) lose {described(biases)}")
+    if channels:
+        coarse = all(not loss.per_channel for loss in channels)
+        remedy = "; one scale for all weights may be too coarse: scales per channel keep small ones" if coarse else ""
+        found.append(f"weights that all round to 0 leave only a bias of {described(channels)}{remedy}")
+    return found
 
 
 def _weight_findings(report: AuditReport, weights: _Weights) -> list[str]:
@@ -249,8 +327,7 @@ def _known_findings(known: Known) -> list[str]:
         hint = f": {known.refusal.hint}" if known.refusal.hint else ""
         return [f"its outputs are not decoded: {known.refusal.message}{hint}"] if known.image else []
     found = []
-    names = known.contract.spec.names
-    if not known.own and names == tuple(f"class{i}" for i in range(len(names))):
+    if any(entry.field == "classes" and entry.source == UNNAMED for entry in known.evidence):
         found.append("class names are unknown: nothing in the file says them; --classes does")
     if not known.sure:
         found.append("only the shape of the outputs says what they are: no metadata, and a graph that shows nothing")

@@ -38,8 +38,10 @@ def write_report(
     extras: Extras | None = None,
     licence: str = "",
     progress: Callable[[], object] | None = None,
+    again: str = "",
 ) -> HtmlReport:
-    """Write the report to `target`. Raises InputError where there is no model to report on."""
+    """Write the report to `target`; `again` is the command that does it. Raises InputError where there is no model to
+    report on."""
     found = subjects(dossier, boards)
     if not found:
         raise InputError("there is no quantised model in this run", "`edgeai run` makes them")
@@ -52,7 +54,7 @@ def write_report(
         no_examples=why,
         intervals=_intervals(dossier),
         licences=review(dossier, licence),
-        commands=reproduce(dossier, [board.name for board in boards]),
+        commands=(*reproduce(dossier, [board.name for board in boards]), *([again] if again else [])),
     )
     text, titles, absent = html.render(page)
     write_text(target, text)

@@ -5,7 +5,6 @@ Every figure comes from an artifact, a file or a row of measurements, and its ro
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -35,6 +34,8 @@ PAPERS = {
 COCO = "T.-Y. Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014. https://arxiv.org/abs/1405.0312"
 AP = "Average precision as defined by COCO's detection evaluation. https://cocodataset.org/#detection-eval"
 NOT_MEASURED = "Not measured: `edgeai evaluate MODEL --images DIR --annotations JSON` measures it"
+# The headings are those of ST's model zoo.
+NAMES_NOTE = "In rows of estimates, RAM that is not external is edgeai's Core RAM, and Weights Flash its Core flash."
 PER_CHANNEL_NOTE = (
     "The MP2's NPU works with one scale per weight tensor: a per-channel file runs there on the GPU, or is turned "
     "into a per-tensor one on the board at some loss. Quantise with `--per-tensor` for it."
@@ -48,9 +49,10 @@ def make_card(
     core: str = "",
     licence: str = "",
     files: Sequence[FileRef] = (),
+    again: str = "",
 ) -> ModelCard:
     """The card of a dossier's models on `boards`. `measurements` were read from `files`; `core` keeps those of one
-    version of ST Edge AI Core.
+    version of ST Edge AI Core; `again` is the command that writes this card.
 
     Raises InputError where there is no quantised model, or a file cannot be read.
     """
@@ -83,7 +85,7 @@ def make_card(
         tables=(*made, *([ap] if ap else [])),
         absent=_absent(made, ap),
         licences=report,
-        commands=(*reproduce(dossier, [board.name for board in boards]), _again(found, dossier, boards, core, files)),
+        commands=(*reproduce(dossier, [board.name for board in boards]), *([again] if again else [])),
         references=_references(found[0], known, bool(results)),
         provenance=Provenance(
             stage="card",
@@ -158,18 +160,6 @@ def _tensor(shape: Sequence[int], dtype: str) -> str:
     return f"{'x'.join(map(str, shape))} {dtype}"
 
 
-def _again(
-    found: Sequence[Subject], dossier: Dossier, boards: Sequence[Board], core: str, files: Sequence[FileRef]
-) -> str:
-    """The command that writes this card."""
-    parts = ["edgeai card"]
-    if dossier.record is None:
-        parts += [shlex.quote(subject.file.name) for subject in found]
-        parts += [f"--board {shlex.quote(board.name)}" for board in boards]
-    parts += [f"--measurements {shlex.quote(file.name)}" for file in files]
-    return " ".join([*parts, *([f"--core {shlex.quote(core)}"] if core else [])])
-
-
 def _platforms(dossier: Dossier, found: Sequence[Subject], boards: Sequence[Board]) -> CardTable:
     """Advice for the first model of the card, for the project's boards for the file that was made for each; empty
     where the file is not at hand."""
@@ -213,6 +203,8 @@ def _notes(title: str, sources: Sequence[tables.Source]) -> tuple[str, ...]:
         rows = [row for row in rows if mpu or (row.series == "STM32N6") == npu]
         if "time" in title:
             notes += tables.rate_notes(rows)
+        elif source.needs("n6" if npu else "mcu"):
+            notes.append(NAMES_NOTE)
         if mpu:
             notes += tables.label_notes(rows, source.subject)
             notes += [PER_CHANNEL_NOTE] if source.subject.audit.granularity == "per-channel" else []

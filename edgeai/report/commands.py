@@ -9,13 +9,16 @@ from edgeai.artifacts import Provenance, QuantizedModel, RunRecord
 from edgeai.evaluate.flaws import skipped
 from edgeai.report.dossier import Dossier
 
+OPEN = ("PHOTOS", "IMAGES", "ANNOTATIONS")
+
 
 def reproduce(dossier: Dossier, boards: Sequence[str]) -> tuple[str, ...]:
-    """Commands from the record of a run; of bare files what leads to their figures. PHOTOS, IMAGES and ANNOTATIONS
-    stand for the sets whose hashes the provenance names."""
+    """Commands from the record of a run; of bare files what leads to their figures. They run as printed where the run
+    was made. A record of before runs kept their command names no places: PHOTOS, IMAGES and ANNOTATIONS stand for them.
+    """
     if dossier.record is not None:
-        return (_run(dossier.record), "edgeai report")
-    names = [shlex.quote(path.name) for path in dossier.models]
+        return (option(dossier.record.provenance, "command") or _run(dossier.record),)
+    names = [shlex.quote(str(path)) for path in dossier.models]
     where = [f" --board {shlex.quote(board)}" for board in boards]
     return (
         *(f"edgeai inspect {name}" for name in names),

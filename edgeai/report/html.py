@@ -12,6 +12,7 @@ from edgeai.artifacts import (
     Provenance,
 )
 from edgeai.report import sections, sections_target
+from edgeai.report.commands import OPEN
 from edgeai.report.html_parts import Html, Part, bullets, details, facts, join, paragraph, prose, table, tag
 from edgeai.report.html_style import STYLE
 from edgeai.report.page import Page, Section, summary, verdict
@@ -51,7 +52,7 @@ def _provenance(page: Page) -> Html:
     rows = [(ref.name, f"{ref.bytes:,}", tag("code", ref.sha256)) for ref in refs]
     versions = dict.fromkeys((fact.name, fact.value) for origin in origins for fact in origin.versions)
     parts = [
-        paragraph("PHOTOS, IMAGES and ANNOTATIONS stand for the sets below."),
+        paragraph(_where(page)),
         commands,
         table("Files by content", ("File", "Bytes", "SHA-256"), rows, right=(1,)),
     ]
@@ -60,11 +61,20 @@ def _provenance(page: Page) -> Html:
         parts.append(table("Sets of images", ("Set", "Images", "SHA-256"), sets, right=(1,)))
     if versions:
         parts.append(details("Versions", facts(list(versions))))
-    options = [(origin.stage, ", ".join(f"{fact.name} {fact.value}" for fact in origin.options)) for origin in origins]
+    options = [
+        (origin.stage, ", ".join(f"{fact.name} {fact.value}" for fact in origin.options if fact.name != "command"))
+        for origin in origins
+    ]
     shown = [(stage, values) for stage, values in dict.fromkeys(options) if values]
     if shown:
         parts.append(details("Options of every stage", facts(shown)))
     return join(parts)
+
+
+def _where(page: Page) -> str:
+    if any(name in command.split() for command in page.commands for name in OPEN):
+        return "PHOTOS, IMAGES and ANNOTATIONS stand for the sets below."
+    return "These commands run as they are in the folder where they ran first."
 
 
 def _sets(page: Page) -> list[Sequence[Part]]:

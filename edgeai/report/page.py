@@ -226,12 +226,12 @@ def _ram(page: Page, subject: Subject, need: Footprint | None) -> tuple[str, Par
     for made in _compiled(page, subject, need):
         if made.activations_bytes is not None:
             origin = f"{made.toolchain} {made.version}, {made.board}"
-            return _figure("RAM", f"{made.activations_bytes / KIB:,.0f} KiB", origin)
+            return _figure("Activations", f"{made.activations_bytes / KIB:,.0f} KiB", origin)
     if need is None:
         return None
     if need.memory is None:
-        return _figure("RAM", f"{need.activations_bytes / KIB:,.0f} KiB", f"estimate, {need.board}")
-    return _figure("RAM", *_kib(need.memory.ram), f"estimate, {need.board}")
+        return _figure("Activations", f"{need.activations_bytes / KIB:,.0f} KiB", f"estimate, {need.board}")
+    return _figure("Core RAM", *_kib(need.memory.ram), f"estimate, {need.board}")
 
 
 def _flash(page: Page, subject: Subject, need: Footprint | None) -> tuple[str, Part] | None:
@@ -243,7 +243,7 @@ def _flash(page: Page, subject: Subject, need: Footprint | None) -> tuple[str, P
         return None
     if need.memory is None:
         return _figure("Weights", f"{need.weights_bytes / KIB:,.0f} KiB", f"estimate, {need.board}")
-    return _figure("Weights", *_kib(need.memory.weights), f"estimate, {need.board}")
+    return _figure("Core flash", *_kib(need.memory.weights), f"estimate, {need.board}")
 
 
 def _compiled(page: Page, subject: Subject, need: Footprint | None) -> list[CompiledModel]:
