@@ -135,12 +135,14 @@ class OutputRole:
     [1,4+nc+num_coefs,N] (layout concat); `proto` [1,h,w,num_coefs]; `anchors` [1,h,w,na*(5+nc+num_coefs)] of one
     level (YOLOv5); `pred5` [1,N,5+nc+num_coefs] cx, cy, w, h, objectness, classes (YOLOv5, decoded); `detections`
     [1,K,6+num_coefs] x1, y1, x2, y2, score, class (layout end2end); `probs` [1,nc], logits or probabilities; `tensor`
-    anything else. `index` is the place among the outputs of the file. NHWC or NCHW, rows or columns: the shapes tell.
+    anything else. `index` is the place among the outputs of the file. NHWC or NCHW, rows or columns: the shapes tell,
+    and `order` (`first` or `last`: where channels or rows stand) where a shape fits both.
     """
 
     index: int
     kind: str
     stride: int = 0
+    order: str = ""
 
 
 @dataclass(frozen=True, slots=True)

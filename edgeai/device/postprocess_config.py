@@ -141,6 +141,8 @@ def _network(graph: Graph, path: Path, asked: Asked) -> _Network:
         what = HEADS[contract.head][0] if contract.head in HEADS else f"a {contract.spec.task} network"
         what = "YOLOv5's anchor head" if "anchors" in kinds else what
         raise InputError(f"the C post-processing does not read {what}", "raw, split and concat heads are read")
+    if contract.layout == "raw" and contract.spec.reg_max < 2:
+        raise InputError(f"the boxes of {path.name} are distances without bins", "the C post-processing reads DFL bins")
     if contract.logits:
         raise InputError(f"the scores of {path.name} are logits in layout {contract.layout}", "export with the sigmoid")
     tensors = [graph.tensors[index] for index in graph.outputs]

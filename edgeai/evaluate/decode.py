@@ -197,11 +197,13 @@ class OutputReader:
         first, last = shape[1:2] == (channels,), shape[-1:] == (channels,)
         if not (first or last) or len(shape) < 3 or shape[0] != 1:
             raise InputError(f"the {role.kind!r} output has shape {list(shape)}; {channels} channels were expected")
-        return first if first != last else self._file_channels_first[len(shape)]
+        if first != last:
+            return first
+        return role.order == "first" if role.order else self._file_channels_first[len(shape)]
 
     def _vote(self) -> dict[int, bool]:
         """The order of the file's maps and tables, for tensors such as [1, 32, 32, 32] that fit both: another tells."""
-        found = {3: False, 4: False}
+        found = {3: any(role.kind == "pred" for role in self.contract.roles), 4: False}  # ST's tables are [1, rows, N]
         for role in self.contract.roles:
             if role.kind in ("probs", "tensor"):
                 continue
@@ -248,6 +250,8 @@ def _above(table: OutputTable, conf: float, logits: bool) -> tuple[Indices, Indi
         anchors, channels = _where(table, limit)
         return anchors, channels, scores[table.values[anchors, channels].astype(np.int64) - lowest]
     limit = _logit(conf) - 1e-3 if logits else conf
+    if table.values.size and np.isnan(table.values.max()):
+        raise InputError("the network's scores hold NaN", "the model file is broken or overflows")
     anchors, channels = _where(table, limit)
     found = table.values[anchors, channels].astype(np.float32, copy=False)
     if not logits:
@@ -298,8 +302,11 @@ def _raw_level(reader: OutputReader, dfl: OutputRole, conf: float) -> _Part:
     anchors, classes, scores = _above(reader.table(reader.role("logits", stride)), conf, logits=True)
     alive, rows = _survivors(anchors)
     sides = reader.table(dfl).rows(alive).reshape(-1, 4, spec.reg_max)
-    weight = np.exp(sides - sides.max(axis=2, keepdims=True))
-    ltrb = weight @ np.arange(spec.reg_max, dtype=np.float32) / weight.sum(axis=2)
+    if spec.reg_max == 1:  # YOLO26: the distance itself, in cells
+        ltrb = sides[:, :, 0]
+    else:
+        weight = np.exp(sides - sides.max(axis=2, keepdims=True))
+        ltrb = weight @ np.arange(spec.reg_max, dtype=np.float32) / weight.sum(axis=2)
     _, columns = reader.grid(dfl)
     y, x = np.divmod(alive, columns)
     centre = np.stack([x, y], axis=1).astype(np.float32) + np.float32(0.5)

@@ -69,8 +69,9 @@ def refuse_corners(contract: Contract, outputs: Sequence[Output]) -> None:
         return
     values = OutputReader(outputs, contract).table(role)
     boxes = values.columns(0, 4).rows(np.arange(len(values.values)))
-    boxes = boxes[np.abs(boxes).sum(axis=1) > 0]
-    if len(boxes) >= FEWEST_ANCHORS and np.mean((boxes[:, 2] >= boxes[:, 0]) & (boxes[:, 3] >= boxes[:, 1])) > CORNERS:
+    reach = np.abs(boxes).max(axis=1, initial=0.0)
+    boxes = boxes[reach > reach.max(initial=0.0) / 100]
+    if len(boxes) >= FEWEST_ANCHORS and np.mean((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])) > CORNERS:
         raise InputError(
             f"{contract.spec.name} gives boxes by their corners, which is not read in this place",
             "export it with centres and sizes (cx, cy, w, h), or end to end",

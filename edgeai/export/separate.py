@@ -42,9 +42,14 @@ def separated(model: onnx.ModelProto, contract: Contract) -> Contract:
         graph.node.append(onnx.helper.make_node("Identity", [source], [f"edgeai_{kind}"]))
         graph.output.append(onnx.helper.make_tensor_value_info(f"edgeai_{kind}", onnx.TensorProto.FLOAT, shape))
     graph.output.extend(kept)
-    found = [OutputRole(i, kind) for i, (kind, _) in enumerate(wanted)]
+    found = [OutputRole(i, kind, order=_order(parts[i][1], rows)) for i, (kind, rows) in enumerate(wanted)]
     found += [OutputRole(len(wanted), "proto")] if kept else []
     return replace(contract, layout="split", roles=tuple(found), head="split")
+
+
+def _order(shape: list[int], rows: int) -> str:
+    """Rows of a part stand first, unless only its last axis has as many."""
+    return "last" if shape[-1] == rows != shape[1] else "first"
 
 
 def _parts(model: onnx.ModelProto, output: str, wanted: list[int]) -> list[tuple[str, list[int]]] | None:

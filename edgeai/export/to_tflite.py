@@ -115,7 +115,8 @@ def _match(source: Path, tflite: Path, contract: Contract) -> tuple[Contract, tu
     )
     check(parity)
     roles = tuple(
-        OutputRole(index=order[role.index], kind=role.kind, stride=role.stride) for role in contract.roles
+        OutputRole(order[role.index], role.kind, role.stride, role.order if expected[role.index].ndim == 3 else "")
+        for role in contract.roles
     )
     return replace(contract, roles=tuple(sorted(roles, key=lambda role: role.index))), parity
 

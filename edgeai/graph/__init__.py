@@ -35,9 +35,11 @@ def _graph(path: Path, data: bytes, imgsz: int) -> Graph:
         return read_tflite(data, str(path))
     # An ONNX file is a protobuf message without any mark; it starts with the field ir_version.
     if data[:1] == b"\x08" or (path.suffix.lower() == ".onnx" and data[:7] != b"version"):
-        from edgeai.graph.onnx import read_onnx
+        from edgeai.graph.onnx import UNFOLDED, read_folded, read_onnx
 
-        return read_onnx(data, str(path), imgsz)
+        graph = read_onnx(data, str(path), imgsz)
+        unfolded = any(op.kind in UNFOLDED for op in graph.ops) and not graph.tensors[graph.inputs[0]].dynamic
+        return (read_folded(data, imgsz) if unfolded else None) or graph
     raise InputError(f"{path} is neither a TFLite nor an ONNX file", _hint(data))
 
 

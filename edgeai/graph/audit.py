@@ -46,7 +46,6 @@ def audit(path: Path, asked: Asked = NOTHING) -> AuditReport:
     weights = _weights(graph)
     steps = _steps(graph, contract) if not faults else _Steps()
     operators = Counter(op.kind for op in graph.ops)
-    shaped = _shaped(path, graph, asked, contract)
     report = AuditReport(
         file=file_ref(path),
         format=graph.format,
@@ -68,24 +67,14 @@ def audit(path: Path, asked: Asked = NOTHING) -> AuditReport:
             bias for op in graph.ops if graph.weights(op) and (bias := graph.bias(op)) is not None
         ),
         constants_bytes=graph.stored(tensor for tensor in graph.tensors if tensor.is_constant),
-        macs=sum(shaped.macs(op) for op in shaped.ops if any(True for _ in _weights_of(shaped, op))),
+        macs=sum(graph.macs(op) for op in graph.ops if any(True for _ in _weights_of(graph, op))),
         findings=(),
         evidence=known.evidence,
         head=known.contract.head,
         refusal=known.refusal.message if known.refusal is not None else "",
     )
     more = [*_mask_findings(contract), *_known_findings(known), *_float_findings(graph, report.granularity)]
-    return _with_findings(report, graph, steps, weights, [*more, *_shape_findings(shaped), *_loss_findings(graph)])
-
-
-def _shaped(path: Path, graph: Graph, asked: Asked, contract: Contract | None) -> Graph:
-    """The graph that MACs are counted on: with the shapes that an exporter left to be computed from a fixed input."""
-    inside = any(tensor.dynamic for tensor in graph.tensors)
-    if graph.format != "onnx" or not inside or any(graph.tensors[t].dynamic for t in graph.inputs):
-        return graph
-    from edgeai.graph.onnx import read_folded
-
-    return read_folded(path, asked.imgsz or (contract.imgsz if contract else 0)) or graph
+    return _with_findings(report, graph, steps, weights, [*more, *_shape_findings(graph), *_loss_findings(graph)])
 
 
 # --- weights ------------------------------------------------------------------------------------

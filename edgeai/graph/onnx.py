@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from edgeai.errors import InputError, need
@@ -22,6 +21,8 @@ DOMAINS = frozenset({"", "ai.onnx", "com.microsoft"})  # the last: operators of 
 INTERPOLATIONS = frozenset({b"linear", b"bilinear", b"cubic"})
 AUTO_PADS: dict[Any, str] = {b"SAME_UPPER": "same", b"SAME_LOWER": "same", b"VALID": "valid"}
 MAX_NODES = 20_000
+# what an exporter leaves to be computed although it follows from fixed shapes
+UNFOLDED = frozenset({"Shape", "ConstantOfShape", "Range"})
 
 # operators that hold quantisation parameters: (tensor among inputs, its scale, its zero point, default axis)
 QUANTIZED_INPUTS: dict[str, tuple[tuple[int, int, int, int], ...]] = {
@@ -66,15 +67,15 @@ def read_onnx(data: bytes, name: str = "the file", imgsz: int = 0) -> Graph:
         raise InputError(f"{name}: {error.message}", error.hint) from None
 
 
-def read_folded(path: Path, imgsz: int = 0) -> Graph | None:
-    """The network in an ONNX file with its constants folded by onnxsim; None where that is not installed or fails."""
+def read_folded(data: bytes, imgsz: int = 0) -> Graph | None:
+    """The network in the bytes of an ONNX file, constants folded by onnxsim; None where that is missing or fails."""
     try:
         import onnx
         import onnxsim
     except ImportError:
         return None
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
+        model = onnx.load_model_from_string(data)
         in_order(model.graph)
         if imgsz:
             fix_input(model.graph, imgsz)

@@ -32,6 +32,8 @@ HEADS: dict[str, tuple[str, bool]] = {
     "yolov8-joined": ("YOLOv8's convolutions, boxes and scores of a level in one tensor", False),
     "yolov7-raw": ("convolutions with anchors of YOLOv3, YOLOv4 or YOLOv7", False),
     "split-corners": ("boxes (x1, y1, x2, y2) and scores as outputs of their own", False),
+    "corners": ("boxes by their corners (x1, y1, x2, y2) beside scores", False),
+    "distances": ("distances or boxes of another head: FCOS, RTMDet, YOLOv6", False),
     "features": ("features or an embedding", False),
 }  # fmt: skip
 

@@ -13,7 +13,13 @@ from edgeai.recognise.words import Words
 
 # a task in Ultralytics' metadata -> the heads of that task; detect and segment go by the reading's own task
 TASK_HEADS = {"classify": "classifier", "pose": "pose", "obb": "obb", "semantic": "semantic", "depth": "depth"}
-NAMED = {"pose": r"pose|kpt|keypoint", "obb": r"obb|rotated", "yolov5-raw": r"yolo-?v?5"}  # in a file's name
+# in a file's name, as a word of it
+NAMED = {
+    "pose": r"(?<![a-z])(pose|kpts?|keypoints?)(?![a-z])",
+    "obb": r"(?<![a-z])(obb|rotated)(?![a-z])",
+    "yolov5-raw": r"yolo-?v?5(?!\d)",
+}
+KNOWN_TASKS = ("", "detect", "segment", *TASK_HEADS)
 SHOWN = 4  # outputs in a message
 
 
@@ -74,24 +80,42 @@ def choose(found: Sequence[Reading], words: Words, stem: str, head: str, outputs
 def _by_words(left: list[Reading], words: Words, proofs: list[str]) -> tuple[list[Reading], Refusal | None]:
     """What the metadata leave: task, key points, own selection of detections."""
     task = words.task or ("pose" if words.kpt_shape is not None else "")
+    if task not in KNOWN_TASKS:
+        return [], Refusal(f"{words.source} says task {task}, which edgeai does not know", "--head decides")
+    if words.kpt_shape is not None and task != "pose":
+        return [], Refusal(f"{words.source} says task {task} and key points", "export it again; --head decides")
+    refusal = None
     if task in ("pose", "obb", "semantic", "depth"):
-        others = [reading for reading in left if reading.proof and reading.head != task]
-        if others and not any(reading.head == task for reading in left):
-            return [], _contradiction(words, f"task {task}", others[0])
-        named = [reading for reading in left if reading.head == task] or [Reading(task, "features")]
-        proofs.append(f"from {words.source}: task {task}")
-        return named[:1], None
-    if task in ("detect", "segment", "classify"):
+        left, refusal = _named_task(left, words, task)
+    elif task:
         fitting = [reading for reading in left if _is_task(reading, task)]
-        if left and not fitting:
-            return [], _contradiction(words, f"task {task}", left[0])
+        refusal = _contradiction(words, f"task {task}", left[0]) if left and not fitting else None
         left = fitting
+    if task and refusal is None:
         proofs.append(f"from {words.source}: task {task}")
-    if words.end2end and any(reading.head == "end2end" for reading in left):
+    if refusal is None and words.end2end is not None:
+        left, refusal = _by_selection(left, words, proofs)
+    return left, refusal
+
+
+def _named_task(left: list[Reading], words: Words, task: str) -> tuple[list[Reading], Refusal | None]:
+    """A task that is not decoded, in the words of the file."""
+    others = [reading for reading in left if reading.proof and reading.head != task]
+    if others and not any(reading.head == task for reading in left):
+        return [], _contradiction(words, f"task {task}", others[0])
+    return ([reading for reading in left if reading.head == task] or [Reading(task, "features")])[:1], None
+
+
+def _by_selection(left: list[Reading], words: Words, proofs: list[str]) -> tuple[list[Reading], Refusal | None]:
+    """Detections that the network selects itself, or not."""
+    own = [reading for reading in left if reading.head == "end2end"]
+    if not words.end2end:
+        return [reading for reading in left if reading.proof or reading not in own] or left, None
+    if own:
         proofs.append(f"from {words.source}: end to end")
-        return [reading for reading in left if reading.head == "end2end"], None
-    if words.end2end is False and any(reading.head != "end2end" for reading in left):
-        left = [reading for reading in left if reading.head != "end2end" or reading.proof]
+        return own, None
+    if left and all(reading.proof and HEADS[reading.head][1] for reading in left):
+        return [], _contradiction(words, "end2end", left[0])
     return left, None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from edgeai.artifacts import Contract, FieldEvidence, ModelSpec, OutputRole
 from edgeai.errors import InputError
 from edgeai.graph import load_graph
-from edgeai.graph.contract import KEY, read_contract
+from edgeai.graph.contract import read_contract
 from edgeai.graph.types import Graph, Tensor
 from edgeai.recognise import HEADS, NOTHING, RANGES, Asked
 from edgeai.recognise.choose import Refusal, choose
@@ -23,7 +23,6 @@ ASKED = "asked for"
 OPEN = "not decided yet"
 CONVENTION = "by convention"
 MAX_IMGSZ = 8192
-UNFOLDED = frozenset({"Shape", "ConstantOfShape", "Range"})
 ONE_IMAGE = "a network on one RGB image can be decoded"
 
 
@@ -85,17 +84,7 @@ def open_file(path: Path, asked: Asked = NOTHING, computing: bool = True) -> tup
         if words.imgsz is not None and words.imgsz[0] == words.imgsz[1]:
             asked = replace(asked, imgsz=words.imgsz[0])
             graph = load_graph(path, asked.imgsz, computing)
-    return graph, know(_folded(path, graph, asked.imgsz), path.stem, asked)
-
-
-def _folded(path: Path, graph: Graph, imgsz: int) -> Graph:
-    """`graph`, or where an exporter left what follows from fixed shapes to be computed, the same with it computed."""
-    own = any(name == KEY for name, _ in graph.metadata)
-    if graph.format != "onnx" or own or not any(op.kind in UNFOLDED for op in graph.ops):
-        return graph
-    from edgeai.graph.onnx import read_folded
-
-    return read_folded(path, imgsz) or graph
+    return graph, know(graph, path.stem, asked)
 
 
 def know(graph: Graph, stem: str, asked: Asked = NOTHING, shapes: tuple[tuple[int, ...], ...] = ()) -> Known:
@@ -104,7 +93,7 @@ def know(graph: Graph, stem: str, asked: Asked = NOTHING, shapes: tuple[tuple[in
     the file."""
     own = read_contract(graph)
     if own is not None:
-        return _own(own, asked)
+        return _own(_ordered(own, graph), asked)
     words, damage = _words(graph)
     if asked.names:
         words = replace(words, names=asked.names, source="" if not words.task else words.source)
@@ -113,13 +102,13 @@ def know(graph: Graph, stem: str, asked: Asked = NOTHING, shapes: tuple[tuple[in
         return replace(_refused(graph, stem, words, "", image), image=False)
     tensor, size = image
     outputs = tuple(
-        Out(i, t, (1, *shape[1:]))
+        Out(i, t, shape if shape[0] > 0 else (1, *shape[1:]))
         for i, t in enumerate(graph.outputs)
         if (shape := shapes[i] if shapes else graph.tensors[t].shape) is not None and shape
     )
     if damage is not None:
         return _refused(graph, stem, words, "", damage)
-    if contradiction := _size_contradiction(words, size):
+    if contradiction := _size_contradiction(words, size, bool(asked.imgsz)):
         return _refused(graph, stem, words, "", contradiction)
     chosen = choose(readings(graph, outputs, size), words, stem, asked.head, outputs)
     if chosen.refusal is not None or chosen.reading is None or not HEADS[chosen.reading.head][1]:
@@ -144,6 +133,16 @@ def _own(contract: Contract, asked: Asked) -> Known:
         refusal = Refusal("its outputs are of no head that can be decoded", "edgeai inspect shows them")
     evidence = _evidence(contract, FILE, FILE, FILE, {})
     return Known(contract, evidence, refusal, own=True)
+
+
+def _ordered(contract: Contract, graph: Graph) -> Contract:
+    """Maps of an ONNX file have their channels first, those of a TFLite file last, whatever other shapes fit."""
+    order = "first" if graph.format == "onnx" else "last"
+    ranks = [len(graph.tensors[t].shape) for t in graph.outputs]
+    roles = tuple(
+        replace(role, order=order) if not role.order and ranks[role.index] == 4 else role for role in contract.roles
+    )
+    return replace(contract, roles=roles)
 
 
 def _suits(contract: Contract, head: str) -> bool:
@@ -189,8 +188,9 @@ def channel_axis(graph: Graph, tensor: Tensor) -> int | None:
     return 1 if first else 3 if last else None
 
 
-def _size_contradiction(words: Words, size: int) -> Refusal | None:
-    if words.imgsz is not None and words.imgsz != (size, size) and words.task != "":
+def _size_contradiction(words: Words, size: int, asked: bool) -> Refusal | None:
+    """A file of any size (then the size was asked for, or stands in the words) may be run at any."""
+    if words.imgsz is not None and words.imgsz != (size, size) and not asked:
         height, width = words.imgsz
         said = f"{words.source} says {height}x{width} pixels"
         return Refusal(f"{said}, its input takes {size}x{size}", "export it again")
@@ -269,7 +269,7 @@ def _range(graph: Graph, tensor: Tensor, words: Words, asked: Asked) -> Found:
     if asked.input_range:
         return Found(asked.input_range, ASKED)
     found = input_range(graph, tensor, words)
-    if found.value or found.source or tensor.quantized:
+    if found.value or found.source or found.proof:
         return found
     return Found("0:1", CONVENTION, "float inputs of such networks take RGB / 255")
 

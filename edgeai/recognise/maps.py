@@ -15,6 +15,7 @@ from edgeai.recognise.reading import (
     Reading,
     grid,
     listed,
+    map_order,
     proto_channels,
     side,
     strides_of,
@@ -79,7 +80,7 @@ def levels(graph: Graph, maps: list[Out], imgsz: int) -> Iterator[Reading]:
     if strides not in STRIDE_SETS or len({len(outs) for outs in levels.values()}) != 1:
         return
     coefs = channels[proto[0].index] if proto else 0
-    proto_roles = tuple(OutputRole(out.index, "proto") for out in proto)
+    proto_roles = tuple(OutputRole(out.index, "proto", order=map_order(graph, out.shape)) for out in proto)
     if len(levels[strides[0]]) == 1:
         yield from _joined_levels(graph, [levels[s][0] for s in strides], channels, strides, coefs, proto_roles)
     else:
@@ -115,7 +116,10 @@ def _raw_levels(
         task: Task = "segment" if coefs else "detect"
         ordered = tuple(sorted((*roles, *proto), key=lambda role: role.index))
         proof = f"{dfl} channels of box distances at strides {listed(strides)}, from convolutions"
+        proof = proof if dfl > BOX_ROWS else ""
         yield Reading("yolov8-raw", task, "raw", ordered, nc, coefs, dfl // 4, strides, proof=proof)
+        if dfl == BOX_ROWS:
+            yield Reading("distances", "features", nc=nc, coefs=coefs, strides=strides)
 
 
 def _joined_levels(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeai.artifacts import Layout, OutputRole, Task
+from edgeai.graph.types import Graph
 
 # Levels that YOLO networks have; the first is by far the usual one.
-STRIDE_SETS = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
+STRIDE_SETS = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32), (4, 8, 16), (8, 16), (8,), (16,))
 ANCHORS_A_CELL = 3  # of YOLOv3 to YOLOv7
 BOX_ROWS = 4
 
@@ -61,6 +62,20 @@ def side(shape: tuple[int, ...], imgsz: int) -> tuple[int, int]:
         if side == other and side > 0 and imgsz % side == 0:
             return imgsz // side, channels
     return 0, 0
+
+
+def order_of(axis: int) -> str:
+    """Where the rows of a table stand: on the first axis behind the batch, or on the last."""
+    return "first" if axis == 1 else "last"
+
+
+def map_order(graph: Graph, shape: tuple[int, ...]) -> str:
+    """Where the channels of a map stand: by its shape, else as the format has them."""
+    if shape[2] == shape[3] != shape[1]:
+        return "first"
+    if shape[1] == shape[2] != shape[3]:
+        return "last"
+    return "first" if graph.format == "onnx" else "last"
 
 
 def proto_channels(shape: tuple[int, ...], imgsz: int) -> int:

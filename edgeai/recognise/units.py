@@ -5,14 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeai.graph.opcodes import BITS
-from edgeai.graph.types import Graph, Tensor
+from edgeai.graph.types import QUANTIZERS, Graph, Op, Tensor
 from edgeai.recognise.reading import Reading
-from edgeai.recognise.trace import CONCATS, COPIES, RESHAPES, TRANSPOSES, Constant, constant_operand, pieces
+from edgeai.recognise.trace import (
+    CONCATS,
+    COPIES,
+    PRODUCTS,
+    RESHAPES,
+    SLICES,
+    TRANSPOSES,
+    Constant,
+    constant_operand,
+    pieces,
+)  # fmt: skip
 from edgeai.recognise.words import Words
 
 UNIT_BELOW = 4.0  # an int8 tensor of boxes in 0..1 reaches little beyond 1; one in pixels reaches the image size
 CLOSE = 0.05  # of the span of a range
 DEEPEST = 48
+# what a first operator must not be for a convention to hold
+SHIFTS = frozenset(
+    "ADD Add SUB Sub BatchNormalization Clip MINIMUM MAXIMUM Min Max Split SPLIT SPLIT_V Gather GATHER".split()
+)
 STATED = "mean and deviation"
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +152,9 @@ def _by_centres(graph: Graph, values: Constant | None, factor: float, imgsz: int
 
 def input_range(graph: Graph, tensor: Tensor, words: Words) -> Found:
     """A name of RANGES; `words` where the file states mean and deviation; empty where nothing decides."""
-    if tensor.quantized:
-        return _quantised_range(tensor, words)
+    coded = _coded(graph, tensor)
+    if coded is not None:
+        return _quantised_range(coded, words)
     if tensor.dtype in ("uint8", "int8"):
         name = "0:255" if tensor.dtype == "uint8" else "-128:127"
         return Found(name, "from the type", f"plain {tensor.dtype} pixels")
@@ -153,7 +168,7 @@ def _quantised_range(tensor: Tensor, words: Words) -> Found:
     if words.std:
         ends = [(v - m) / s for m, s in zip(words.mean, words.std, strict=True) for v in (0.0, 1.0)]
         room = 0.1 * (high - low)
-        if min(ends) < low - room or max(ends) > high + room:
+        if abs(min(ends) - low) > room or abs(max(ends) - high) > room:
             said = f"{words.source} gives an input of {min(ends):.3g} to {max(ends):.3g}"
             return Found("", "contradiction", f"{said}, its {proof}")
         return Found("words", f"from {words.source}", STATED)
@@ -163,26 +178,46 @@ def _quantised_range(tensor: Tensor, words: Words) -> Found:
     return Found("", "", proof)
 
 
+def _coded(graph: Graph, tensor: Tensor) -> Tensor | None:
+    """The input as integers: itself, or what the first operator of a QDQ file makes of it."""
+    if tensor.quantized:
+        return tensor
+    readers = graph.consumers(tensor.index)
+    if len(readers) == 1 and readers[0].kind in QUANTIZERS and readers[0].outputs:
+        coded = graph.tensors[readers[0].outputs[0]]
+        return coded if coded.quantized else None
+    return None
+
+
 def _first_operators(graph: Graph, tensor: Tensor) -> Found:
-    """A network that divides its input by 255 itself takes 0..255."""
+    """A network that divides its input by 255 itself takes 0..255; one that shifts it or takes it apart shows nothing
+    that could be relied on."""
     index, scale = tensor.index, 1.0
     for _ in range(DEEPEST):
         readers = graph.consumers(index)
+        shifts = sorted({op.kind for op in readers} & SHIFTS)
+        if shifts or (len(readers) > 1 and any(op.kind in SLICES and _cuts_channels(graph, op) for op in readers)):
+            what = ", ".join(shifts) or readers[0].kind
+            return Found("", "undecided", f"a first operator ({what}) that changes what pixels mean")
         if len(readers) != 1 or not readers[0].outputs:
             break
         op = readers[0]
-        if op.kind in ("MUL", "Mul", "DIV", "Div"):
+        if op.kind in PRODUCTS:
             data, values = constant_operand(graph, op)
             if data != index or values is None or len(values.numbers) not in (1, 3):
                 break
             scale *= values.magnitudes[-1]
-        elif op.kind in ("ADD", "Add", "SUB", "Sub"):
-            data, values = constant_operand(graph, op)
-            if data != index or values is None or len(values.numbers) not in (1, 3):
-                break
+        elif op.kind in SLICES and _cuts_channels(graph, op):
+            return Found("", "undecided", f"a first operator ({op.kind}) that takes its channels apart")
         elif op.kind not in COPIES | TRANSPOSES:
             break
         index = op.outputs[0]
     if scale <= 1 / 40:  # /255 and the like; ImageNet's deviations multiply by 4.5
         return Found("0:255", "from the graph", f"its first operators multiply by {scale:.4g}")
-    return Found()
+    return Found() if scale == 1.0 else Found("", "undecided", f"first operators that multiply by {scale:.4g}")
+
+
+def _cuts_channels(graph: Graph, op: Op) -> bool:
+    """Whether a slice of the image leaves out or turns round channels: only rows and columns lose some in Focus."""
+    before, after = graph.tensors[op.inputs[0]].shape, graph.tensors[op.outputs[0]].shape
+    return before == after or before.count(3) != after.count(3)

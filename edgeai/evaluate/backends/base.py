@@ -90,7 +90,7 @@ def input_table(
     if std:
         real = (real[:, None] - np.asarray(mean)) / np.asarray(std)
     if not scale:
-        return real.astype(dtype)
+        return (np.rint(real) if np.issubdtype(dtype, np.integer) else real).astype(dtype)
     info = np.iinfo(dtype)
     result: NDArray[Any] = np.clip(np.rint(real / scale) + zero_point, info.min, info.max).astype(dtype)
     return result

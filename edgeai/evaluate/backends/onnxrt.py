@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from edgeai.artifacts import Contract, Fact, FileRef
 from edgeai.errors import InputError, ToolError, need
-from edgeai.evaluate.backends.base import Runner, assumptions, package_version, weights_kind
+from edgeai.evaluate.backends.base import Runner, assumptions, input_table, package_version, weights_kind
 from edgeai.evaluate.decode import Output
 from edgeai.files import existing_file, sha256_bytes
 from edgeai.graph import load_graph
+from edgeai.graph.types import Tensor
 from edgeai.images import normalised
 from edgeai.recognise import NOTHING, Asked
 from edgeai.recognise.know import Known, know, know_file
@@ -42,14 +43,15 @@ class OnnxRunner(Runner):
         self.versions = (package_version("onnxruntime"),)
         self._session = _session(data, path.name, threads)
         entry = self._session.get_inputs()[0]
-        self._dtype = _float_type(entry, path.name)
+        self._dtype = _image_type(entry, path.name)
         fixed = _fixed_size(entry)
         if fixed and imgsz and fixed != imgsz:
             raise InputError(f"{path.name} has an input of {fixed} pixels, not {imgsz}", f"use --imgsz {fixed}")
         self._input = entry.name
         graph = load_graph(path)
+        self._image = graph.tensors[graph.inputs[0]]
         self.precision, self.granularity = weights_kind(graph)
-        self._steps = [graph.on_grid(graph.tensors[t]).scale for t in graph.outputs]
+        self._grids = [graph.on_grid(graph.tensors[t]) for t in graph.outputs]
         if contract is None:
             self.known = self._recognised(path, replace(asked, imgsz=0 if fixed else imgsz or asked.imgsz))
             contract = self.known.decodable(path.name)
@@ -69,23 +71,38 @@ class OnnxRunner(Runner):
         ):
             return known
         try:
-            grey = np.full((1, 3, size, size), 0.5, self._dtype)
+            grey = np.full((1, 3, size, size), 0.5).astype(self._dtype)
             shapes = tuple(array.shape for array in self._session.run(None, {self._input: grey}))
         except Exception:  # its errors share no base class; what is known without a run is said
             return known
         return know(graph, path.stem, asked, shapes)
 
     def infer(self, image: NDArray[np.uint8]) -> tuple[Output, ...]:
-        real = normalised(image, self.contract.mean, self.contract.std)
-        pixels = (real if self._channels_last else real.transpose(2, 0, 1))[None].astype(self._dtype)
+        pixels = self._pixels(image)
+        pixels = (pixels if self._channels_last else pixels.transpose(2, 0, 1))[None].astype(self._dtype)
         try:
             arrays = self._session.run(None, {self._input: np.ascontiguousarray(pixels)})
         except Exception as error:  # its errors share no base class
             raise ToolError(f"onnxruntime failed on {self.model.name}: {_line(error)}") from None
-        return tuple(Output(array, step=step) for array, step in zip(arrays, self._steps, strict=True))
+        return tuple(self._output(array, tensor) for array, tensor in zip(arrays, self._grids, strict=True))
 
     def close(self) -> None:
         self._session = None
+
+    def _pixels(self, image: NDArray[np.uint8]) -> NDArray[Any]:
+        if np.issubdtype(self._dtype, np.floating):
+            return normalised(image, self.contract.mean, self.contract.std)
+        at, contract = self._image, self.contract
+        table = input_table(np.dtype(self._dtype), at.scale, at.zero_point, contract.mean, contract.std)
+        return table[image] if table.ndim == 1 else table[image, np.arange(3)]
+
+    def _output(self, array: NDArray[Any], grid: Tensor) -> Output:
+        """Integers with their scale; floats with the step of the integers they were."""
+        if np.issubdtype(array.dtype, np.floating):
+            return Output(array, step=grid.scale)
+        if not grid.quantized:
+            raise InputError(f"an output of {self.model.name} is {array.dtype} without a scale", "export it as float")
+        return Output(array, grid.scale, grid.zero_point)
 
 
 def _session(data: bytes, name: str, threads: int) -> Any:
@@ -102,11 +119,13 @@ def _session(data: bytes, name: str, threads: int) -> Any:
         raise InputError(f"onnxruntime cannot run {name}: {_line(error)}", "is the file complete?") from None
 
 
-def _float_type(entry: Any, name: str) -> Any:
-    if entry.type not in ("tensor(float)", "tensor(float16)"):
+def _image_type(entry: Any, name: str) -> Any:
+    types = {"float": np.float32, "float16": np.float16, "uint8": np.uint8, "int8": np.int8}
+    kind = entry.type.removeprefix("tensor(").removesuffix(")")
+    if kind not in types:
         shown = " x ".join(map(str, entry.shape))
-        raise InputError(f"the input of {name} is {entry.type} {shown}", "a float image [1, 3, H, W] is expected")
-    return np.float16 if "float16" in entry.type else np.float32
+        raise InputError(f"the input of {name} is {entry.type} {shown}", "an image [1, 3, H, W] is expected")
+    return types[kind]
 
 
 def _fixed_size(entry: Any) -> int | None:

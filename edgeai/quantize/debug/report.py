@@ -49,7 +49,7 @@ def debug(
     if not any(is_coded(tensor) and not tensor.is_constant for tensor in graph.tensors):
         raise InputError(f"{model.name} is not quantised", "pass the int8 file; the float one goes to --float")
     known = know(graph, model.stem, asked)
-    contract = known.takes_pictures(model.name)
+    contract = known.decodable(model.name) if known.contract.head else known.takes_pictures(model.name)
     inputs = [as_input(path, graph, contract) for path in images]
     if not inputs:
         raise InputError("no images to debug with", "pass --images DIR with a few photos")
