@@ -51,6 +51,8 @@ def command(
     head: str | None,
     boxes: str | None,
     input_range: str | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
     svg: Path | None,
     output: Path | None,
     as_json: bool,
@@ -74,7 +76,7 @@ def command(
     floats = _float_tflite(project, model, reference) if reference is not None else None
     with Progress("compare layers", 2 * len(paths)) as progress:
         limit_db = THRESHOLD_DB if threshold is None else threshold
-        report = debug(model, floats, paths, limit_db, progress.advance, asked_of(head, boxes, input_range))
+        report = debug(model, floats, paths, limit_db, progress.advance, asked_of(head, boxes, input_range, mean, std))
     if reference is not None:
         report = replace(report, reference=file_ref(reference))
     if svg is not None:

@@ -78,6 +78,8 @@ def command(
     head: str | None,
     boxes: str | None,
     input_range: str | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
     limit: int | None,
     skip_bad: bool,
     kernels: Kernels,
@@ -118,7 +120,7 @@ def command(
 
     _refuse_mixed(on_board, as_on_board, shards, workers, scheduler)
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
-    asked = asked_of(head, boxes, input_range, names=names)
+    asked = asked_of(head, boxes, input_range, mean, std, names=names)
     project = load_project()
     models = tuple(model_path(project, model) for model in models) or (model_path(project, None), project_file(project))
     thresholds = Thresholds(conf, iou, max_det)

@@ -9,7 +9,7 @@ import click
 from edgeai.artifacts import ExportedModel, Layout, Upsample
 from edgeai.cli.heads import asked_of, head_options
 from edgeai.cli.listener import TerminalListener
-from edgeai.cli.options import TRIPLE, PathParam, imgsz_option, json_option, layout_option, model_path
+from edgeai.cli.options import PathParam, imgsz_option, json_option, layout_option, model_path
 from edgeai.cli.render import emit, facts
 from edgeai.errors import InputError
 from edgeai.graph.contract import ST_GAIN
@@ -26,8 +26,6 @@ from edgeai.stages import Stages, deliver
 @click.option(
     "--calibration", type=PathParam, metavar="DIR|LIST", help="Images that balance the concat layout (see the docs)."
 )
-@click.option("--mean", type=TRIPLE, metavar="R,G,B", help="Mean of RGB / 255 that an ONNX file expects.")
-@click.option("--std", type=TRIPLE, metavar="R,G,B", help="Deviation of RGB / 255 that an ONNX file expects.")
 @click.option(
     "--upsample", type=click.Choice(["resize", "transposed"]), default="resize", show_default=True,
     help="transposed: by a convolution with fixed weights, which the NPU of an N6 runs.",

@@ -12,12 +12,30 @@ from edgeai.recognise import HEADS, RANGES, Asked
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+class _Triple(click.ParamType[tuple[float, float, float]]):
+    """Three numbers, separated by commas."""
+
+    name = "r,g,b"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float, float]:
+        try:
+            red, green, blue = (float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not three numbers, as in 0.485,0.456,0.406", param, ctx)
+        return red, green, blue
+
+
+TRIPLE = _Triple()
 DECODED = [name for name, (_, decoded) in HEADS.items() if decoded]
 
 
 def head_options(function: F) -> F:
     """What the user says of a file that does not say it itself."""
     for option in (
+        click.option("--std", type=TRIPLE, metavar="R,G,B", help="Deviation of RGB / 255 that the input takes."),
+        click.option("--mean", type=TRIPLE, metavar="R,G,B", help="Mean of RGB / 255 that the input takes."),
         click.option("--input-range", type=click.Choice(list(RANGES)), help="What the input takes pixels in."),
         click.option("--boxes", type=click.Choice(["pixels", "unit"]), help="What boxes are in; unit is 0..1."),
         click.option("--head", type=click.Choice(DECODED), metavar="NAME", help="What the outputs are."),

@@ -20,10 +20,12 @@ NAME_WIDTH = 26
 @click.command(short_help="Say what a TFLite or ONNX file really is.")
 @click.argument("file", type=click.Path(path_type=Path))
 @head_options
+@click.option("--classes", metavar="A,B,...", default="", help="Class names, for files that carry none.")
 @click.option("--imgsz", type=click.IntRange(min=1), metavar="N", help="Input size, for an ONNX file of any size.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
-    file: Path, head: str | None, boxes: str | None, input_range: str | None, imgsz: int | None, as_json: bool
+    file: Path, head: str | None, boxes: str | None, input_range: str | None, mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None, imgsz: int | None, classes: str, as_json: bool
 ) -> None:
     """Read FILE and say how its weights are quantised, what its outputs mean and what one step of them is worth.
 
@@ -36,7 +38,8 @@ def command(
     """
     from edgeai.graph.audit import audit
 
-    report = audit(file, asked_of(head, boxes, input_range, imgsz=imgsz))
+    names = tuple(name.strip() for name in classes.split(",") if name.strip())
+    report = audit(file, asked_of(head, boxes, input_range, mean, std, imgsz=imgsz, names=names))
     emit(report, render(report), as_json)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from edgeai.artifacts import Granularity, Layout
-from edgeai.cli.heads import DECODED, asked_of
+from edgeai.cli.heads import DECODED, TRIPLE, asked_of
 from edgeai.cli.listener import TerminalListener
 from edgeai.errors import InputError
 from edgeai.models.bundled import bundled_model
@@ -30,22 +30,6 @@ PathParam = click.Path(path_type=Path)
 
 
 
-class _Triple(click.ParamType[tuple[float, float, float]]):
-    """Three numbers, separated by commas."""
-
-    name = "r,g,b"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, float, float]:
-        try:
-            red, green, blue = (float(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not three numbers, as in 0.485,0.456,0.406", param, ctx)
-        return red, green, blue
-
-
-TRIPLE = _Triple()
 
 imgsz_option = click.option("--imgsz", type=int, metavar="N", help="Input size in pixels, a multiple of 32.")
 layout_option = click.option("--layout", type=click.Choice(["raw", "split", "concat"]), help="Head layout.")

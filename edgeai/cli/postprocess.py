@@ -31,6 +31,8 @@ def command(
     head: str | None,
     boxes: str | None,
     input_range: str | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
     as_json: bool,
 ) -> None:
     """Write C sources that turn the int8 outputs of MODEL into boxes, classes and masks on the device.
@@ -46,7 +48,7 @@ def command(
     existing_file(model, "a .tflite file")
     from edgeai.device.postprocess_config import Limits, write_postprocess
 
-    asked = asked_of(head, boxes, input_range)
+    asked = asked_of(head, boxes, input_range, mean, std)
     made = write_postprocess(model, output, Limits(conf, iou, max_det, max_candidates), asked)
     emit(made, render(made, output), as_json)
 

@@ -57,6 +57,8 @@ def command(
     head: str | None,
     boxes: str | None,
     input_range: str | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
     frames: int | None,
     tta: bool,
     kernels: Kernels,
@@ -87,7 +89,7 @@ def command(
     project = load_project()
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
     chosen = model_path(project, model)
-    asked = asked_of(head, boxes, input_range, names=names)
+    asked = asked_of(head, boxes, input_range, mean, std, names=names)
     opener: Callable[[Path], Runner] = partial(
         open_runner, kernels=kernels, threads=threads, imgsz=imgsz, names=names, asked=asked
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import edgeai
+from nets import Net, write_tflite
 from report_runs import SEED_256, Run
 
 from edgeai.artifacts import LicenceReport, from_json
@@ -73,9 +73,10 @@ def test_a_file_that_states_a_licence_is_believed(tmp_path: Path, capsys: pytest
     model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", [ends[0]], [ends[1]]))
     onnx.helper.set_model_props(model, {"license": "AGPL-3.0 License (https://ultralytics.com/license)"})
     onnx.save(model, tmp_path / "odd.onnx")
-    (tmp_path / "odd.tflite").write_bytes(b"anything")
-    with zipfile.ZipFile(tmp_path / "odd.tflite", "a") as archive:
-        archive.writestr("metadata.json", json.dumps({"license": "AGPL-3.0 License"}))
+    net = Net()
+    net.outputs = [net.constant(np.zeros((1, 3, 5)))]
+    said = {"license": "AGPL-3.0 License"}
+    write_tflite(net, tmp_path / "odd.tflite", said, quantised=False, channels_last=True)
     for name in ("odd.onnx", "odd.tflite"):
         report = from_json(LicenceReport, edgeai(capsys, "licences", tmp_path / name, "--json").out)
         assert report.items[0].licence == "AGPL-3.0" and "in the file" in report.items[0].known_from
