@@ -18,7 +18,7 @@ def by_corners(graph: Graph, table: int, axis: int) -> bool:
     if joined is None or len(joined.inputs) < 2:
         return False
     first, second = (_sum(graph, tensor) for tensor in joined.inputs[:2])
-    taken = first is not None and first.kind in ("SUB", "Sub") and _is_grid(graph, first.inputs[0])
+    taken = first is not None and first.kind in ("SUB", "Sub") and _from_centre(graph, first)
     added = second is not None and second.kind in ("ADD", "Add") and any(_is_grid(graph, t) for t in second.inputs)
     return taken or added
 
@@ -56,6 +56,12 @@ def _sum(graph: Graph, tensor: int) -> Op | None:
             return None
         tensor = next((t for t in op.inputs if t >= 0 and graph.producer(t) is not None), op.inputs[0])
     return None
+
+
+def _from_centre(graph: Graph, op: Op) -> bool:
+    """A distance taken from the cells, or half a size from a centre: a corner, not a mean of two."""
+    computed = [constant(graph, graph.tensors[t]) is None for t in op.inputs if t >= 0]
+    return all(computed) or _is_grid(graph, op.inputs[0])
 
 
 def _is_grid(graph: Graph, tensor: int) -> bool:
