@@ -21,8 +21,6 @@ from edgeai.artifacts import Contract, OutputRole
 from edgeai.errors import InputError
 
 Floats = NDArray[np.float32]
-SCORE_MARGIN = 1e-3  # half precision rounds 1 up by as much
-SCORED = ("pred", "pred5", "scores", "detections")
 Indices = NDArray[np.int64]
 
 
@@ -91,12 +89,10 @@ def decode(outputs: Sequence[Output], contract: Contract, conf: float) -> Candid
         parts = [_selected(reader, conf)]
     else:
         raise InputError(f"{contract.spec.name} gives no boxes", "only detection and segmentation networks are decoded")
-    return _merge(parts, reader.proto(), reader)
+    return _merge(parts, reader.proto())
 
 
-def _merge(parts: Sequence[_Part], proto: Floats | None, reader: OutputReader) -> Candidates:
-    for part in parts:
-        _refuse_beyond_one(part.scores, reader.score_step, reader.spec.name)
+def _merge(parts: Sequence[_Part], proto: Floats | None) -> Candidates:
     offsets = np.cumsum([0, *(len(part.boxes) for part in parts)])
     boxes = np.concatenate([part.boxes for part in parts])
     if not np.isfinite(boxes).all():
@@ -106,7 +102,7 @@ def _merge(parts: Sequence[_Part], proto: Floats | None, reader: OutputReader) -
         coefs=np.concatenate([part.coefs for part in parts]),
         rows=np.concatenate([part.rows + offset for part, offset in zip(parts, offsets, strict=False)]),
         classes=np.concatenate([part.classes for part in parts]),
-        scores=np.minimum(np.concatenate([part.scores for part in parts]), np.float32(1)),
+        scores=np.concatenate([part.scores for part in parts]),
         proto=proto,
     )
 
@@ -138,8 +134,6 @@ class OutputReader:
         self.coefs = self.spec.num_coefs if any(role.kind == "proto" for role in contract.roles) else 0
         self.coef_unit = np.float32(contract.coef_divisor / contract.proto_factor)
         self._file_channels_first = self._vote()
-        scored = [outputs[r.index] for r in contract.roles if r.kind in SCORED and r.index < len(outputs)]
-        self.score_step = max((max(output.scale, output.step) for output in scored), default=0.0)
 
     def roles(self, kind: str) -> list[OutputRole]:
         return sorted((role for role in self.contract.roles if role.kind == kind), key=lambda role: role.stride)
@@ -259,15 +253,6 @@ def _above(table: OutputTable, conf: float, logits: bool) -> tuple[Indices, Indi
     found = sigmoid(found)
     sure = found > np.float32(conf)
     return anchors[sure], channels[sure], found[sure]
-
-
-def _refuse_beyond_one(scores: Floats, step: float, name: str) -> None:
-    """Scores are at most 1, up to a step of their scale; others are no scores, whatever the shape of the tensor."""
-    if len(scores) and float(scores.max()) > 1 + max(step, SCORE_MARGIN):
-        raise InputError(
-            f"{name} gives a score of {float(scores.max()):.4g}: its outputs are not what they were taken for",
-            "edgeai inspect says what it takes them for and why; --head says it better",
-        )
 
 
 def _where(table: OutputTable, limit: float) -> tuple[Indices, Indices]:

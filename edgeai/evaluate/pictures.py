@@ -21,6 +21,8 @@ UNIT_REACH, PIXEL_REACH = 2.0, 4.0  # corners of boxes in 0..1 stay below the fi
 # that are read as scores are large everywhere.
 EVERYWHERE = 0.8
 FEWEST_ANCHORS = 32
+SCORE_MARGIN = 1e-3  # half precision rounds 1 up by as much
+SCORED = ("pred", "pred5", "scores", "detections")
 CORNERS = 0.98  # of all anchors
 
 
@@ -56,6 +58,18 @@ def refuse_what_are_no_scores(contract: Contract, outputs: Sequence[Output]) -> 
             f"{contract.spec.name}: {contract.spec.names[int(counts.argmax())]} scores above {SURE} at "
             f"{int(counts.max())} of {anchors} anchors: those are no scores",
             f"the head was taken for its shape alone: --head {contract.head} insists",
+        )
+
+
+def refuse_beyond_one(contract: Contract, outputs: Sequence[Output]) -> None:
+    """Raises InputError for scores above 1, up to a step of their scale: those are no scores."""
+    scored = [outputs[role.index] for role in contract.roles if role.kind in SCORED]
+    step = max((max(output.scale, output.step) for output in scored), default=0.0)
+    found = decode(outputs, replace(contract, box_unit=contract.box_unit or 1.0), 1 + max(step, SCORE_MARGIN))
+    if len(found.scores):
+        raise InputError(
+            f"{contract.spec.name} gives a score of {float(found.scores.max()):.4g}: its outputs are something else",
+            "edgeai inspect says what it takes them for and why; --head says it better",
         )
 
 

@@ -100,7 +100,7 @@ def described(frame: Frame, found: Detections, names: Sequence[str]) -> Predicte
     masks = [mask.counts.decode("ascii") for mask in found.masks] or [""] * len(found.scores)
     sizes = [int(mask_pixels(mask).sum()) for mask in found.masks] or [0] * len(found.scores)
     objects = tuple(
-        PredictedObject(names[label], round(score, 6), tuple(round(v, 3) for v in box), mask, size)
+        PredictedObject(names[label], round(min(score, 1.0), 6), tuple(round(v, 3) for v in box), mask, size)
         for label, score, box, mask, size in zip(
             found.classes.tolist(), found.scores.tolist(), found.boxes.tolist(), masks, sizes, strict=True
         )

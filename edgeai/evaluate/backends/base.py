@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgeai.artifacts import Contract, Fact, FileRef, Granularity
 from edgeai.evaluate.decode import Output
-from edgeai.evaluate.pictures import SURE, refuse_corners, refuse_what_are_no_scores, settled
+from edgeai.evaluate.pictures import SURE, refuse_beyond_one, refuse_corners, refuse_what_are_no_scores, settled
 from edgeai.graph.types import Graph
 from edgeai.recognise.know import Known
 
@@ -59,10 +59,13 @@ class Runner(ABC):
 
     def see(self, outputs: Sequence[Output], lowest: float = SURE) -> Contract:
         """The contract, with what the outputs of a picture decide where the file itself does not (`pictures.py`)."""
-        if self.known is not None and not self.known.own and self.looked_at < LOOKS:
+        foreign = self.known is not None and not self.known.own
+        if foreign:
+            refuse_beyond_one(self.contract, outputs)
+        if foreign and self.looked_at < LOOKS:
             self.looked_at += 1
             refuse_corners(self.contract, outputs)
-            if not self.known.sure:
+            if self.known is not None and not self.known.sure:
                 refuse_what_are_no_scores(self.contract, outputs)
         self.contract = settled(self.contract, outputs, lowest)
         return self.contract
