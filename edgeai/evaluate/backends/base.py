@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from edgeai.artifacts import Contract, Fact, FileRef, Granularity
 from edgeai.evaluate.decode import Output
 from edgeai.evaluate.pictures import SURE, refuse_beyond_one, refuse_corners, refuse_what_are_no_scores, settled
+from edgeai.evaluate.remarks import ASSUMED
 from edgeai.graph.types import Graph
 from edgeai.recognise.know import Known
 
 LOOKS = 16
-ASSUMED = "assumed input range"  # name of the fact in a result
 Kernels = Literal["xnnpack", "builtin", "reference"]
 KERNELS: tuple[Kernels, ...] = ("xnnpack", "builtin", "reference")
 
