@@ -7,7 +7,8 @@ from typing import Literal
 
 from edgeai.artifacts.base import Count, FileRef, Provenance
 
-Layout = Literal["raw", "split", "concat", "end2end", "tensors"]
+Layout = Literal["raw", "split", "concat"]  # what edgeai exports
+FileLayout = Literal["raw", "split", "concat", "end2end", "tensors"]  # what a file may have
 Upsample = Literal["resize", "transposed"]
 Granularity = Literal["per-channel", "per-tensor", "float"]
 Task = Literal["segment", "detect", "classify", "features"]
@@ -160,7 +161,7 @@ class Contract:
     """
 
     spec: ModelSpec
-    layout: Layout
+    layout: FileLayout
     imgsz: int
     roles: tuple[OutputRole, ...]
     box_unit: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeai.artifacts.base import FileRef, Provenance
-from edgeai.artifacts.model import Layout
+from edgeai.artifacts.model import FileLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class PostprocessSources:
     """
 
     model: FileRef
-    layout: Layout
+    layout: FileLayout
     confidence: float
     nms_iou: float
     max_detections: int

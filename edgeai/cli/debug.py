@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -21,7 +21,7 @@ from edgeai.project import Project, load_project
 from edgeai.recognise import Asked
 
 if TYPE_CHECKING:
-    from edgeai.artifacts import Contract, Upsample
+    from edgeai.artifacts import Contract, Layout, Upsample
 
 IMAGES = 8
 COLUMNS = 78
@@ -102,7 +102,7 @@ def _float_tflite(project: Project, model: Path, reference: Path) -> Path:
     else:
         onnx, exported = stages.exported(
             reference,
-            contract.layout,
+            cast("Layout", contract.layout),  # a checkpoint's file has one of these
             contract.imgsz,
             None,
             contract.coef_divisor,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeai.artifacts import Layout, OutputRole, Task
+from edgeai.artifacts import FileLayout, OutputRole, Task
 from edgeai.graph.types import Graph
 
 # Levels that YOLO networks have; the first is by far the usual one.
@@ -29,7 +29,7 @@ class Reading:
 
     head: str
     task: Task
-    layout: Layout = "tensors"
+    layout: FileLayout = "tensors"
     roles: tuple[OutputRole, ...] = ()
     nc: int = 0
     coefs: int = 0
