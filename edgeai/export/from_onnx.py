@@ -109,16 +109,12 @@ def _folded(model: onnx.ModelProto, out: Path) -> onnx.ModelProto:
 
 def _not_whole(name: str, found: Deployable) -> InputError:
     blocking = ", ".join(f"{c.name} ({c.count})" for c in found.blocking)
+    part = f"`edgeai export {name} --part -o part.onnx` keeps the {found.kept} of {found.total} operators before them"
     if SELECTIONS & {c.name for c in found.blocking}:
-        return InputError(
-            f"{name} selects its detections itself: {blocking} cannot run in int8 on an STM32",
-            SELECTS,
-        )
-    return InputError(
-        f"{name} cannot run whole on an STM32: {blocking}",
-        f"`edgeai export {name} --part -o part.onnx` keeps the {found.kept} of {found.total} operators "
-        "before them" if found.outputs else "nothing before them can be deployed",
-    )
+        hint = f"{SELECTS}; or {part}" if found.outputs else SELECTS
+        return InputError(f"{name} selects its detections itself: {blocking} cannot run in int8 on an STM32", hint)
+    hint = part if found.outputs else "nothing before them can be deployed"
+    return InputError(f"{name} cannot run whole on an STM32: {blocking}", hint)
 
 
 def _load(source: Path) -> onnx.ModelProto:

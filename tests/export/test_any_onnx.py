@@ -152,7 +152,7 @@ def test_yolov5_seg_of_the_kit(kit: Path, tmp_path: Path, capsys: pytest.Capture
 
 @pytest.mark.parametrize(
     ("shape", "words"),
-    [([1, 3, 64, 96], "64x96"), ([1, 1, 64, 64], "one RGB image"), ([2, 3, 64, 64], "one RGB image")],
+    [([1, 3, 64, 96], "64x96"), ([1, 1, 64, 64], "one RGB image"), ([2, 3, 64, 64], "a batch of 2 images")],
 )
 def test_networks_on_something_else(
     shape: list[int], words: str, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
