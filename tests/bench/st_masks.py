@@ -16,9 +16,9 @@ import numpy as np
 TESTS = Path(__file__).resolve().parent.parent
 sys.path += [str(TESTS), str(TESTS / "postprocess")]
 
-from test_st_masks import Reader, contract_of, masks
+from test_st_masks import Reader, contract_of, masks  # noqa: E402
 
-from edgeai.images import letterbox, read_image
+from edgeai.images import letterbox, read_image  # noqa: E402
 
 IMAGES = 60
 
