@@ -66,6 +66,7 @@ def import_onnx(source: Path, asked: Asked, part: bool, separate: bool, out: Pat
     import onnx
 
     model = _load(source)
+    was_open = any(not d.dim_value for entry in model.graph.input for d in entry.type.tensor_type.shape.dim[1:])
     size = _make_static(model, source.name, asked.imgsz or None)
     model = _folded(model, out)
     found = deployable_part(model)
@@ -75,7 +76,8 @@ def import_onnx(source: Path, asked: Asked, part: bool, separate: bool, out: Pat
         model = _cut(model, found)
         onnx.save(model, str(out))
         model = simplified(out)
-    contract = _contract(model, source, replace(asked, imgsz=size), separate)
+    # the words of a file of one size must name that size
+    contract = _contract(model, source, replace(asked, imgsz=size if was_open else 0), separate)
     if separate and contract.layout == "concat" and contract.box_unit == 1.0 and _kinds(contract) & {"pred"}:
         contract = separated(model, contract)
         onnx.save(model, str(out))
@@ -217,12 +219,13 @@ def _cut(model: onnx.ModelProto, found: Deployable) -> onnx.ModelProto:
 
 
 def _contract(model: onnx.ModelProto, source: Path, asked: Asked, for_int8: bool) -> Contract:
-    """What the static network is; a head that is not decoded leaves plain tensors."""
+    """What the static network is; a head that is not decoded leaves plain tensors, a contradiction is an error."""
     known = know(read_onnx(model.SerializeToString(), source.name), source.stem, asked)
     if for_int8 and known.contract.layout == "end2end":
         raise InputError(
             f"{source.name} gives detections that it selected itself: box, score and class on one int8 scale are lost",
             SELECTS,
         )
-    contract = known.contract if known.refusal is not None else known.certain(source.name)
+    named = known.refusal is not None and not known.refusal.contradicts
+    contract = known.contract if named else known.certain(source.name)
     return replace(contract, imgsz=asked.imgsz or contract.imgsz) if known.own else contract

@@ -25,10 +25,12 @@ SHOWN = 4  # outputs in a message
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why the outputs of a file cannot be decoded, and what to do."""
+    """Why the outputs of a file cannot be decoded, and what to do. `contradicts`: two witnesses disagree, so that even
+    what needs no decode must not go on without a word."""
 
     message: str
     hint: str
+    contradicts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,8 @@ def _by_words(left: list[Reading], words: Words, proofs: list[str]) -> tuple[lis
     if task not in KNOWN_TASKS:
         return [], Refusal(f"{words.source} says task {task}, which edgeai does not know", "--head decides")
     if words.kpt_shape is not None and task != "pose":
-        return [], Refusal(f"{words.source} says task {task} and key points", "export it again; --head decides")
+        said = f"{words.source} says task {task} and key points"
+        return [], Refusal(said, "export it again; --head decides", contradicts=True)
     refusal = None
     if task in ("pose", "obb", "semantic", "depth"):
         left, refusal = _named_task(left, words, task)
@@ -140,7 +143,7 @@ def _by_classes(left: list[Reading], words: Words, proofs: list[str]) -> tuple[l
         rooms = " or ".join(str(n) for n in dict.fromkeys(reading.nc for reading in left))
         said = words.source or "--classes"
         message = f"{said} names {_classes(len(words.names))}, its outputs hold {rooms}"
-        return [], Refusal(message, "pass --classes with every name in order, or export it again")
+        return [], Refusal(message, "pass --classes with every name in order, or export it again", contradicts=True)
     if any(reading.nc for reading in fitting):
         proofs.append(f"{len(words.names)} class names {'from ' + words.source if words.source else 'asked for'}")
     return fitting, None
@@ -171,6 +174,7 @@ def _contradiction(words: Words, said: str, reading: Reading) -> Refusal:
     return Refusal(
         f"{words.source} says {said}, its outputs are {HEADS[reading.head][0]}{proof}",
         f"--head {reading.head} decides" if HEADS[reading.head][1] else "export it again",
+        contradicts=True,
     )
 
 

@@ -193,9 +193,10 @@ def _size_contradiction(words: Words, size: int, asked: bool) -> Refusal | None:
     if words.imgsz is not None and words.imgsz != (size, size) and not asked:
         height, width = words.imgsz
         said = f"{words.source} says {height}x{width} pixels"
-        return Refusal(f"{said}, its input takes {size}x{size}", "export it again")
+        return Refusal(f"{said}, its input takes {size}x{size}", "export it again", contradicts=True)
     if words.channels not in (0, 3):
-        return Refusal(f"{words.source} says {words.channels} channels, its input takes 3", "export it again")
+        said = f"{words.source} says {words.channels} channels"
+        return Refusal(f"{said}, its input takes 3", "export it again", contradicts=True)
     return None
 
 
@@ -209,6 +210,7 @@ def _known(
             f"{words.source} says stride {words.stride}, its outputs have the anchors of strides "
             f"{', '.join(map(str, reading.strides))}",
             "export it again",
+            contradicts=True,
         )
         return _refused(graph, stem, words, reading.head, refusal)
     names, names_from = _names(words, asked, reading)
@@ -219,7 +221,8 @@ def _known(
     ranged = _range(graph, tensor, words, asked)
     for found, option in ((boxes, "--boxes pixels or --boxes unit"), (ranged, "--input-range, or --mean and --std")):
         if found.source == "contradiction":
-            return _refused(graph, stem, words, reading.head, Refusal(found.proof, f"{option} decides"))
+            refusal = Refusal(found.proof, f"{option} decides", contradicts=True)
+            return _refused(graph, stem, words, reading.head, refusal)
     if not ranged.value:
         return _refused(graph, stem, words, reading.head, _unranged(ranged))
     spec = _spec(stem, words, reading, names, size)

@@ -170,6 +170,22 @@ def test_an_end_to_end_head_is_not_quantised(
     refused(edgeai(capsys, "quantize", model, "--calibration", photos), 2, "selected itself", "end2end=False")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"task": "detect", "imgsz": "[640, 640]"}, "640x640"),
+        ({"names": "['ship', 'plane', 'car']"}, "names 3 classes, its outputs hold 2"),
+        ({"task": "segment"}, "task segment"),
+    ],
+)
+def test_words_that_contradict_the_network_stop_it(
+    words: dict[str, str], said: str, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not even a file of plain tensors is made of a network whose metadata are another's."""
+    model = write_onnx(detector("pixels", False), tmp_path / "m.onnx", words, quantised=False)
+    refused(edgeai(capsys, "quantize", model, "--calibration", photos), 2, said)
+
+
 @pytest.mark.parametrize("half", [False, True])
 def test_nodes_in_any_order(half: bool, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """onnxruntime sorts nodes itself; converters to half precision append theirs where they like."""
