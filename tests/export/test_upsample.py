@@ -36,7 +36,7 @@ def outputs(path: Path, images: list[np.ndarray]) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("granularity", ["per-channel", "per-tensor"])
 def test_int8_is_as_near_to_the_float_network_as_with_resizing(granularity: str, tmp_path: Path) -> None:
-    generate(tmp_path, "val", 6, 3)
+    generate(tmp_path, "val", 24, 3)
     photos = open_calibration(tmp_path / "val/images")
     weights = bundled_model(BUNDLED[0])
     assert weights is not None
