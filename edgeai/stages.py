@@ -28,11 +28,11 @@ from edgeai.artifacts import (
     to_json,
 )
 from edgeai.cache import StageCache, StageOutput
-from edgeai.errors import InputError
+from edgeai.errors import InputError, NotSimulatedError
 from edgeai.files import existing_file, file_ref, write_with
 from edgeai.provenance import CONVERT_TOOLS, EVALUATE_TOOLS, EXPORT_TOOLS, QUANTIZE_TOOLS, provenance
 from edgeai.quantize.calibration import CalibrationSource, batches
-from edgeai.quantize.ptq import InputType, OutputType, Source, Written
+from edgeai.quantize.ptq import InputType, OutputType, Source, Written, has_rectifiers
 from edgeai.quantize.recipe import DEFAULT, Method
 from edgeai.recognise import Asked
 from edgeai.training.learned import ranges_path
@@ -136,8 +136,8 @@ class Stages:
         folder = self._stage(inputs, produce)
         return folder / name, _load(ExportedModel, folder / "exported.json")
 
-    def converted(self, onnx: Path, contract: Contract, equalised: bool = False) -> tuple[Path, ExportedModel]:
-        """The float TFLite of an ONNX file, with its layers `equalised` where asked for."""
+    def converted(self, onnx: Path, contract: Contract) -> tuple[Path, ExportedModel]:
+        """The float TFLite of an ONNX file."""
         from edgeai.export.to_tflite import convert_onnx
 
         inputs = provenance("convert", [file_ref(onnx)], [("contract", to_json(contract))], CONVERT_TOOLS)
@@ -146,19 +146,36 @@ class Stages:
             self._child(folder, convert_onnx, onnx, contract, folder / "model.tflite", "exported.json")
 
         folder = self._stage(inputs, produce)
-        path = folder / "model.tflite"
-        return self._equalised(path) if equalised else path, _load(ExportedModel, folder / "exported.json")
+        return folder / "model.tflite", _load(ExportedModel, folder / "exported.json")
 
-    def _equalised(self, tflite: Path) -> Path:
-        """A float TFLite with its layers equalised: it computes the same."""
-        from edgeai.quantize.equalise import equalise
+    def _equalised(
+        self, tflite: Path, contract: Contract, granularity: Granularity, calibration: CalibrationSource
+    ) -> Path:
+        """A float TFLite with its channels levelled for weights of that granularity: it computes the same."""
+        from edgeai.quantize.equalise import write_equalised
 
-        inputs = provenance("equalise", [file_ref(tflite)], [], CONVERT_TOOLS)
+        options = [("granularity", granularity), ("calibration", calibration.set.sha256)]
+        inputs = provenance("equalise", [file_ref(tflite)], options, QUANTIZE_TOOLS)
 
         def produce(folder: Path) -> None:
-            (folder / "model.tflite").write_bytes(equalise(tflite.read_bytes())[0])
+            arguments = (tflite, contract, calibration.paths, granularity == "per-channel", folder / "model.tflite")
+            self._child(folder, write_equalised, *arguments, "levelled.json")
 
         return self._stage(inputs, produce) / "model.tflite"
+
+    def levelled_as(self, tflite: Path, quantized: Path) -> Path:
+        """The float TFLite `tflite` with its channels levelled as they were for the int8 file `quantized`."""
+        from edgeai.quantize.equalise import write_as_quantized
+
+        inputs = provenance("equalise", [file_ref(tflite), file_ref(quantized)], [], QUANTIZE_TOOLS)
+
+        def produce(folder: Path) -> None:
+            self._child(folder, write_as_quantized, tflite, quantized, folder / "model.tflite", "levelled.json")
+
+        try:
+            return self._stage(inputs, produce) / "model.tflite"
+        except NotSimulatedError:  # nor could it be levelled then
+            return tflite
 
     # --- int8 ---------------------------------------------------------------------------------
 
@@ -218,7 +235,7 @@ class Stages:
             raise InputError("granularity must be per-channel or per-tensor")
         exported, tflite, converted = self.float_tflite(model, recipe, calibration)
         learned = ranges_path(model).is_file()
-        other = None if learned else self._other(tflite, converted.contract, recipe.method, calibration)
+        other = None if learned else self._other(tflite, converted.contract, recipe, calibration)
         ranges = self.ranges(tflite, converted.contract, calibration, recipe.method, quantizes=True)
         if learned:
             ranges = self.carried(model, tflite, converted.contract, ranges, calibration)
@@ -274,16 +291,15 @@ class Stages:
         output = self._run_stage(inputs, produce)
         return output.folder / name, _load(QuantizedModel, output.folder / "quantized.json"), output
 
-    def _other(
-        self, tflite: Path, contract: Contract, method: Method, calibration: CalibrationSource
-    ) -> Source | None:
+    def _other(self, tflite: Path, contract: Contract, recipe: Recipe, calibration: CalibrationSource) -> Source | None:
         """The equalised form of a float TFLite, for a judge to choose, where the recipe leaves that open."""
-        from edgeai.quantize.equalise import worth_trying
-
-        if method.equalise is not None or not worth_trying(tflite.read_bytes()):
+        if recipe.method.equalise is not None or not has_rectifiers(tflite):
             return None
-        equalised = self._equalised(tflite)
-        return Source(equalised, self.ranges(equalised, contract, calibration, method))
+        try:
+            equalised = self._equalised(tflite, contract, recipe.granularity, calibration)
+        except NotSimulatedError:
+            return None
+        return Source(equalised, self.ranges(equalised, contract, calibration, recipe.method))
 
     def qdq(self, tflite: Path, made: QuantizedModel) -> tuple[Path, QuantizedModel]:
         """The QDQ ONNX file of an int8 TFLite: the same codes, scales and zero points."""
@@ -360,8 +376,10 @@ class Stages:
         Ranges that were learned in training belong to the layers as they were: those are not equalised.
         """
         onnx, exported = self.float_onnx(model, recipe, calibration)
-        equalised = bool(recipe.method.equalise) and not ranges_path(model).is_file()
-        return exported, *self.converted(onnx, exported.contract, equalised)
+        tflite, converted = self.converted(onnx, exported.contract)
+        if recipe.method.equalise and not ranges_path(model).is_file():
+            tflite = self._equalised(tflite, converted.contract, recipe.granularity, calibration)
+        return exported, tflite, converted
 
     def imported_onnx(
         self, model: Path, asked: Asked, part: bool = False, separate: bool = False
@@ -439,4 +457,3 @@ def _load(kind: type[T], path: Path) -> T:
 def deliver(source: Path, target: Path) -> None:
     """Copy a file of the cache to where the user wants it, whole or not at all."""
     write_with(target, lambda temporary: shutil.copyfile(source, temporary))
-

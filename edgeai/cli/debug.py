@@ -88,8 +88,6 @@ def _float_tflite(project: Project, model: Path, reference: Path) -> Path:
     """The float TFLite of `reference`, converted the way `model` was: layout, size, upsampling, coefficient
     divisor and prototype factor, equalisation."""
     from edgeai.files import existing_file
-    from edgeai.graph import load_graph
-    from edgeai.quantize.equalise import was_equalised
     from edgeai.stages import Stages
 
     existing_file(reference, "a float network: .pt, .safetensors, .onnx or .tflite")
@@ -109,9 +107,7 @@ def _float_tflite(project: Project, model: Path, reference: Path) -> Path:
             _upsampling(model),
             contract.proto_factor / contract.coef_divisor if contract.proto_factor != 1.0 else 0.0,
         )
-    plain = stages.converted(onnx, exported.contract)[0]
-    equalised = was_equalised(load_graph(model), plain.read_bytes())
-    return stages.converted(onnx, exported.contract, True)[0] if equalised else plain
+    return stages.levelled_as(stages.converted(onnx, exported.contract)[0], model)
 
 
 def _upsampling(model: Path) -> Upsample:

@@ -12,6 +12,7 @@ from edgeai.recognise import HEADS, RANGES, Asked
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
 class _Triple(click.ParamType[tuple[float, float, float]]):
     """Three numbers, separated by commas."""
 

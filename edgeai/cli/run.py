@@ -143,10 +143,7 @@ def _again(source: Path, one: Recipe, fixed: bool, more: list[tuple[str, object]
 def _variants(one: Recipe) -> list[Recipe]:
     layouts: tuple[Layout, ...] = ("raw", "split", "concat")
     grains: tuple[Granularity, ...] = ("per-channel", "per-tensor")
-    return [
-        replace(one, granularity=grain, layout=layout)
-        for layout, grain in itertools.product(layouts, grains)
-    ]
+    return [replace(one, granularity=grain, layout=layout) for layout, grain in itertools.product(layouts, grains)]
 
 
 def exit_code(record: RunRecord) -> int:

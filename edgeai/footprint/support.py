@@ -124,7 +124,7 @@ def _n6(graph: Graph, op: Op, old: bool, integers: frozenset[int]) -> Placement:
     if op.kind in SOFTMAX:
         return Placement("cpu", "softmax has no unit in the accelerator", RAW_HEAD)
     if op.kind in RESIZE:
-        advice = "a fixed convolution does it on the accelerator: `upsample = \"transposed\"` in a recipe"
+        advice = 'a fixed convolution does it on the accelerator: `upsample = "transposed"` in a recipe'
         return Placement("cpu" if old else "hybrid", "upsampling becomes DepthToSpace", advice)
     if op.kind == "DEQUANTIZE" and old:
         return Placement("cpu", "the output is converted to float", "export with int8 outputs")
@@ -139,7 +139,7 @@ def _n6_concat(graph: Graph, op: Op) -> Placement:
     axis = op.axis % max(len(shape), 1)
     producers = [graph.producer(t) for t in op.inputs if t >= 0]
     if any(p is not None and p.kind in RESIZE for p in producers):
-        return Placement("cpu", "an input comes from upsampling in software", "`upsample = \"transposed\"` in a recipe")
+        return Placement("cpu", "an input comes from upsampling in software", '`upsample = "transposed"` in a recipe')
     scales = {round(part.scale, 9) for part in parts}
     unequal = f"; its inputs have {len(scales)} scales" if len(scales) > 1 else ""
     if any(axis < len(part.shape) and part.shape[axis] % CHANNEL_GROUP for part in parts):

@@ -245,9 +245,7 @@ def _fitted(tensors: tuple[Tensor, ...], tensor: Tensor, ops: tuple[Op, ...]) ->
         scales = tuple(source.scales[0] * scale for scale in weights.scales) if source.scales else ()
         if len(scales) in (1, tensor.elements):
             axis = next((i for i, side in enumerate(tensor.shape) if side > 1), 0)
-            return dataclasses.replace(
-                tensor, scales=scales, zero_points=(0,) * len(scales), quantized_dimension=axis
-            )
+            return dataclasses.replace(tensor, scales=scales, zero_points=(0,) * len(scales), quantized_dimension=axis)
     shape, count = list(tensor.shape), len(tensor.scales)
     raise InputError(f"tensor {tensor.name!r} has {count} scales, which its shape {shape} does not take")
 

@@ -17,6 +17,7 @@ WorkKind = Literal[
     "conv", "pointwise", "first", "depthwise", "dense", "activation", "element", "move", "bilinear", "none"
 ]  # fmt: skip
 
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """One operator. `amount` counts MACs for convolutions and matrix products, elements of the output for the rest.

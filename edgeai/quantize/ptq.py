@@ -28,6 +28,7 @@ CONTRACT_NAME = "edgeai.contract"
 MOST_TUNING_IMAGES = 128  # all of them are in memory at once
 COMPENSATING_IMAGES = 64  # the first ones, at most three quarters
 JUDGING_IMAGES = 64  # the last ones, of what nothing else saw; 24 took two tunings half a decibel apart for equal
+LEVELLED_LAYERS = 4  # with a rectifier; fewer do not pay for a second calibration
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +220,16 @@ class Source:
     ranges: Ranges
 
 
-def _less_noise(
-    files: list[bytes], model: bytes, contract: Contract, images: tuple[Path, ...]
-) -> int:
+def has_rectifiers(model: Path) -> bool:
+    """Whether a float TFLite has layers enough with ReLU or LeakyReLU that levelling them may pay
+    (`edgeai.quantize.equalise`)."""
+    from edgeai.graph.tflite import read_tflite
+
+    ops = read_tflite(model.read_bytes()).ops
+    return sum(op.activation == "relu" or op.kind in ("RELU", "LEAKY_RELU") for op in ops) >= LEVELLED_LAYERS
+
+
+def _less_noise(files: list[bytes], model: bytes, contract: Contract, images: tuple[Path, ...]) -> int:
     """The place of the int8 file that is nearest to the float TFLite `model` on the last of `images`."""
     import numpy as np
     import torch

@@ -29,6 +29,7 @@ SHIFTS = frozenset(
 )
 STATED = "mean and deviation"
 
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """A value and where it is from; `value` is empty where nothing decides."""

@@ -49,9 +49,7 @@ class Plan:
     def points(self) -> tuple[SweepPoint, ...]:
         """Every combination, models outermost and boards innermost: the order of the table."""
         axes = self.body.sweep
-        product = itertools.product(
-            axes.models, axes.imgsz, axes.layout, axes.granularity, axes.recipes, axes.boards
-        )
+        product = itertools.product(axes.models, axes.imgsz, axes.layout, axes.granularity, axes.recipes, axes.boards)
         return tuple(itertools.starmap(SweepPoint, product))
 
     def path(self, text: str) -> Path:
@@ -73,9 +71,7 @@ def read_plan(path: Path) -> Plan:
 def relaxed(plan: Plan, skip_bad: bool, allow_overlap: bool) -> Plan:
     """The plan with what the command line allows beside its file."""
     given = plan.body.evaluation
-    evaluation = replace(
-        given, skip_bad=skip_bad or given.skip_bad, allow_overlap=allow_overlap or given.allow_overlap
-    )
+    evaluation = replace(given, skip_bad=skip_bad or given.skip_bad, allow_overlap=allow_overlap or given.allow_overlap)
     return replace(plan, body=replace(plan.body, evaluation=evaluation))
 
 

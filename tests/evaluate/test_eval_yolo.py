@@ -138,9 +138,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("names: !!python/object/apply:os.system ['echo pwned > pwned']\nnc: 2\n", "nc is 2, and names has 1"),
     ],
 )
-def test_a_yaml_that_cannot_be_right(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str
-) -> None:
+def test_a_yaml_that_cannot_be_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=message) as error:
         parse_yaml(yaml(tmp_path, text))

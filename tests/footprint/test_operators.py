@@ -58,9 +58,7 @@ def test_recurrent_layers_of_onnx(tmp_path: Path, kind: str, gates: int, directi
     node = onnx.helper.make_node(
         kind, ["x", "w", "r", "b"], ["y"], hidden_size=HIDDEN, direction=("forward", "bidirectional")[directions - 1]
     )
-    path = onnx_model(
-        tmp_path / "m.onnx", [node], weights, ([STEPS, BATCH, INPUT], [STEPS, directions, BATCH, HIDDEN])
-    )
+    path = onnx_model(tmp_path / "m.onnx", [node], weights, ([STEPS, BATCH, INPUT], [STEPS, directions, BATCH, HIDDEN]))
     stored = sum(value.nbytes for value in weights.values())
     macs = directions * STEPS * gates * HIDDEN * (INPUT + HIDDEN)
     report = audit(path)

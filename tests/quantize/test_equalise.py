@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,15 +16,20 @@ torch = pytest.importorskip("torch")
 zoo = pytest.importorskip("zoo")
 pytest.importorskip("tensorflow")
 
-from edgeai.artifacts import Contract, DebugReport, from_json  # noqa: E402
+from edgeai.artifacts import Contract, DebugReport, Variant, from_json  # noqa: E402
 from edgeai.cache import StageCache  # noqa: E402
 from edgeai.evaluate.backends.litert import LiteRtRunner  # noqa: E402
 from edgeai.graph import load_graph  # noqa: E402
-from edgeai.graph.tflite import read_tflite  # noqa: E402
 from edgeai.images import canvas, read_image  # noqa: E402
-from edgeai.quantize.calibration import open_calibration  # noqa: E402
-from edgeai.quantize.equalise import equalise, pairs, was_equalised  # noqa: E402
+from edgeai.models import build  # noqa: E402
+from edgeai.models.activations import apply_variants  # noqa: E402
+from edgeai.models.weights import save_weights  # noqa: E402
+from edgeai.quantize.bias import LAYOUTS  # noqa: E402
+from edgeai.quantize.calibration import batches, open_calibration  # noqa: E402
+from edgeai.quantize.channels import Channels, channels_of  # noqa: E402
+from edgeai.quantize.equalise import as_quantized, equalise  # noqa: E402
 from edgeai.quantize.recipe import Method  # noqa: E402
+from edgeai.quantize.simulate import Program  # noqa: E402
 from edgeai.stages import Recipe, Stages  # noqa: E402
 from edgeai.synthetic.write import generate  # noqa: E402
 
@@ -54,8 +59,12 @@ def outputs(model: Path, contract: Contract, photos: Sequence[Path]) -> NDArray[
         return np.stack([runner.infer(image)[0].real().astype(np.float64) for image in images])
 
 
+def was_equalised(quantized: Path, floats: Path) -> bool:
+    return as_quantized(floats.read_bytes(), load_graph(quantized))[1] > 0
+
+
 def test_channels_scaled_apart_are_brought_back(tmp_path: Path) -> None:
-    generate(tmp_path, "val", 12, 3)
+    generate(tmp_path, "val", 48, 3)  # over 12 images chance alone is worth 2 dB, and the processor decides it
     photos = open_calibration(tmp_path / "val/images")
     stages = Stages(StageCache(tmp_path / "cache"), Silent())
 
@@ -63,9 +72,8 @@ def test_channels_scaled_apart_are_brought_back(tmp_path: Path) -> None:
         recipe = Recipe("per-tensor", imgsz=0, method=replace(PLAIN, equalise=equalised))
         onnx, exported = stages.float_onnx(source, recipe, photos)
         floats, converted = stages.converted(onnx, exported.contract)
-        assert len(pairs(read_tflite(floats.read_bytes()))) == 8
         path, _, _ = stages.quantized(source, recipe, photos)
-        assert was_equalised(load_graph(path), floats.read_bytes()) == equalised
+        assert was_equalised(path, floats) == equalised
         exact, coded = (outputs(file, converted.contract, photos.paths) for file in (floats, path))
         return float(10 * np.log10((exact**2).sum() / ((exact - coded) ** 2).sum()))
 
@@ -73,8 +81,7 @@ def test_channels_scaled_apart_are_brought_back(tmp_path: Path) -> None:
     apart = zoo.export(scaled_apart(), tmp_path / "apart.onnx", SIZE)
     healthy, broken, mended = noise_db(straight, False), noise_db(apart, False), noise_db(apart, True)
     assert broken < healthy - 6, (healthy, broken)
-    # most of 24 dB come back; how much depends on the processor: 25.42 and 25.25 of 27.56 dB were seen
-    assert mended > healthy - 3, (healthy, broken, mended)
+    assert mended > healthy - 2, (healthy, broken, mended)
 
 
 def test_a_judge_takes_the_form_that_loses_less(tmp_path: Path) -> None:
@@ -88,16 +95,19 @@ def test_a_judge_takes_the_form_that_loses_less(tmp_path: Path) -> None:
     onnx, exported = stages.float_onnx(source, recipe, photos)
     floats, _ = stages.converted(onnx, exported.contract)
     path, made, _ = stages.quantized(source, recipe, photos)
-    assert was_equalised(load_graph(path), floats.read_bytes())
+    assert was_equalised(path, floats)
     assert ("tuning_chosen", "equalised") in {(fact.name, fact.value) for fact in made.provenance.options}
 
 
 def test_the_function_stays_and_silu_stands_in_the_way(concat_pair: Pair, tmp_path: Path) -> None:
     model = concat_pair.floats.read_bytes()
-    found = pairs(read_tflite(model))
-    assert [(pair.first.kind, [op.kind for op in pair.readers]) for pair in found] == [("TRANSPOSE_CONV", ["CONV_2D"])]
-    levelled, count = equalise(model)
-    assert (count, equalise(model)[0]) == (1, levelled)
+    found = channels_of(Program(model))
+    assert [node.kind for node in found.writers] == ["TRANSPOSE_CONV"]
+    assert [node.kind for node in found.readers] == ["CONV_2D"]
+    pictures = list(tensors(concat_pair.photos, concat_pair.contract))
+    levelled, count = equalise(model, pictures, per_channel=True)
+    assert count == len(found.of[found.writers[0].outputs[0]])
+    assert equalise(model, pictures, per_channel=True) == (levelled, count)
     (tmp_path / "levelled.tflite").write_bytes(levelled)
     exact, same = (
         outputs(path, concat_pair.contract, concat_pair.photos)
@@ -105,6 +115,72 @@ def test_the_function_stays_and_silu_stands_in_the_way(concat_pair: Pair, tmp_pa
     )
     assert levelled != model
     np.testing.assert_allclose(same, exact, atol=1e-4 * np.abs(exact).max())
+
+
+def tensors(photos: Sequence[Path], contract: Contract) -> Iterator[torch.Tensor]:
+    yield from map(torch.from_numpy, batches(tuple(photos), contract))
+
+
+def relu_network(folder: Path) -> Path:
+    """A YOLOv8n with ReLU whose channels differ in size, as trained ones do."""
+    torch.manual_seed(0)
+    network, spec = build("yolov8n", 3)
+    spec = replace(spec, variants=(Variant("*", "relu"),))
+    apply_variants(network, spec.variants)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight *= 2.0 ** (4 * torch.rand(module.weight.shape) - 2)
+                module.momentum = None
+        network.train()(torch.rand(4, 3, SIZE, SIZE))  # statistics that keep the values in bounds
+    save_weights(network.state_dict(), spec, folder / "relu.safetensors")
+    return folder / "relu.safetensors"
+
+
+def spread(model: bytes, found: Channels, photos: Sequence[Path], contract: Contract) -> float:
+    """How far the largest values of the channels of one activation lie apart: the deviation of their logarithms."""
+    program = Program(model)
+    written = {node.outputs for node in found.writers}
+    most: dict[int, NDArray[np.float32]] = {}
+    for image in tensors(photos, contract):
+        for node, out in program.walk(program.start(image)):
+            if node.outputs in written:
+                largest = out[0].amax(dim=(0, 1, 2)).numpy()
+                most[node.outputs[0]] = np.maximum(most.get(node.outputs[0], largest), largest)
+    return float(np.mean([np.log(values[values > 0]).std() for values in most.values()]))
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_channels_of_a_relu_network_flow_through_slices_sums_and_concatenations(
+    per_channel: bool, tmp_path: Path
+) -> None:
+    """YOLOv8's blocks with ReLU: all but what the head gives away takes a factor, the function stays, and the int8 file
+    tells the factors."""
+    generate(tmp_path, "val", 4, 3)
+    photos = open_calibration(tmp_path / "val/images")
+    stages = Stages(StageCache(tmp_path / "cache"), Silent())
+    weights = relu_network(tmp_path)
+    recipe = Recipe("per-channel" if per_channel else "per-tensor", imgsz=SIZE, method=replace(PLAIN, equalise=True))
+    onnx, exported = stages.float_onnx(weights, recipe, photos)
+    floats, converted = stages.converted(onnx, exported.contract)
+    program = Program(floats.read_bytes())
+    found = channels_of(program)
+    weighted = [node for node in program.nodes if node.kind in LAYOUTS]
+    heads = [node for node in weighted if node not in found.writers]
+    assert [program.shapes[n.outputs[0]] for n in heads if n.options.fusedActivationFunction] == []
+    tied = [node for node in program.nodes if node.kind == "ADD"]
+    assert tied
+    for node in tied:
+        np.testing.assert_array_equal(found.of[node.inputs[0]], found.of[node.inputs[1]])
+        assert found.of[node.inputs[0]].all()
+    path, _, _ = stages.quantized(weights, recipe, photos)
+    levelled, count = as_quantized(floats.read_bytes(), load_graph(path))
+    assert count == len(found.free)
+    (tmp_path / "levelled.tflite").write_bytes(levelled)
+    exact, same = (outputs(file, converted.contract, photos.paths) for file in (floats, tmp_path / "levelled.tflite"))
+    np.testing.assert_allclose(same, exact, atol=1e-3 * np.abs(exact).max())
+    after, before = (spread(file, found, photos.paths, converted.contract) for file in (levelled, floats.read_bytes()))
+    assert after < before / 2
 
 
 def test_debug_compares_an_equalised_file_with_the_network_it_was_made_from(

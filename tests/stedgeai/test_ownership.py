@@ -166,9 +166,7 @@ def test_memories_that_a_board_has_not(kit: Path) -> None:
     made = read_compiled([file])
     assert not own(made, None, load_board("nucleo-n657x0-q"), False).mismatches
     pools = tuple(
-        dataclasses.replace(pool, used=4096, activations=4096)
-        if pool.name == "hyperRAM"
-        else pool
+        dataclasses.replace(pool, used=4096, activations=4096) if pool.name == "hyperRAM" else pool
         for pool in made.pools
     )
     spilling = dataclasses.replace(made, pools=pools)
