@@ -22,8 +22,9 @@ else
 	  --images .edgeai/demo/val/images --annotations .edgeai/demo/val/instances.json
 endif
 
+# Workers: as many as there are cores and memory for (tests/conftest.py); whole files stay together and share what they made.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations 10
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

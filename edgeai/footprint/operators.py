@@ -27,7 +27,8 @@ QUANTIZE DEQUANTIZE RELU RELU6 RELU_N1_TO_1 RELU_0_TO_1 LEAKY_RELU PRELU MAX_POO
 MEAN SUM REDUCE_MAX REDUCE_MIN REDUCE_PROD REDUCE_ANY REDUCE_ALL ARG_MAX ARG_MIN L2_NORMALIZATION
 LOCAL_RESPONSE_NORMALIZATION
 Add Sub Mul Div Mod Sum Mean Abs Neg Sign Floor Ceil Round Max Min Equal Greater GreaterOrEqual Less LessOrEqual And Or
-Xor Not Cast Relu Clip LeakyRelu PRelu MaxPool AveragePool LpPool GlobalMaxPool GlobalAveragePool GlobalLpPool
+Xor Not Where TopK Hardmax Cast Relu Clip LeakyRelu PRelu
+MaxPool AveragePool LpPool GlobalMaxPool GlobalAveragePool GlobalLpPool
 ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare ArgMax ArgMin
 BatchNormalization InstanceNormalization LayerNormalization GroupNormalization LRN LpNormalization
 QLinearAdd QLinearMul QLinearLeakyRelu QLinearAveragePool QLinearGlobalAveragePool
@@ -36,7 +37,8 @@ QLinearAdd QLinearMul QLinearLeakyRelu QLinearAveragePool QLinearGlobalAveragePo
 # numbers that only change their place
 MOVE = _names("""
 CONCATENATION TRANSPOSE STRIDED_SLICE SLICE SPLIT SPLIT_V RESIZE_NEAREST_NEIGHBOR PAD PADV2 MIRROR_PAD GATHER PACK
-UNPACK TILE DEPTH_TO_SPACE SPACE_TO_DEPTH BATCH_TO_SPACE_ND SPACE_TO_BATCH_ND REVERSE_V2 BROADCAST_TO
+UNPACK TILE DEPTH_TO_SPACE SPACE_TO_DEPTH BATCH_TO_SPACE_ND SPACE_TO_BATCH_ND REVERSE_V2 BROADCAST_TO GATHER_ND
+GatherND GatherElements ScatterND
 Concat Transpose Slice Split Resize Upsample Pad Gather Tile DepthToSpace SpaceToDepth Expand QLinearConcat
 """)
 

@@ -208,7 +208,7 @@ def test_custom_operators_run_nowhere(
     ("kind", "domain"),
     [
         ("GridSample", ""), ("MyOperator", "my.domain"), ("Relu", "my.domain"), ("Einsum", ""),
-        ("FusedAttention", "com.microsoft"),
+        ("FusedAttention", "com.microsoft"), ("Trilu", ""), ("RoiAlign", ""),
     ],
 )  # fmt: skip
 def test_operators_of_onnx_that_are_not_known(tmp_path: Path, kind: str, domain: str, board: str) -> None:
@@ -219,6 +219,33 @@ def test_operators_of_onnx_that_are_not_known(tmp_path: Path, kind: str, domain:
     path = onnx_model(tmp_path / "m.onnx", [node], {}, shapes, domains=(domain,) if domain else ())
     found = assess(path, load_board(board))
     assert not found.fits and kind in found.reasons[0] and found.latency is None
+
+
+@pytest.mark.parametrize("kind", ["TopK", "Where", "GatherND"])
+def test_what_st_imports_runs_in_software(tmp_path: Path, kind: str) -> None:
+    """Three of the 132 operators in ST's list of what it imports from ONNX (ST Edge AI Core 2.2)."""
+    helper = onnx.helper
+    shape = [1, 64]
+    made = {
+        "TopK": helper.make_node("TopK", ["x", "k"], ["y", "places"], axis=1),
+        "Where": helper.make_node("Where", ["c", "x", "x"], ["y"]),
+        "GatherND": helper.make_node("GatherND", ["x", "i"], ["y"]),
+    }
+    values = {
+        "TopK": {"k": np.array([8], np.int64)},
+        "Where": {},
+        "GatherND": {"i": np.array([[[0, n] for n in range(64)]], np.int64)},
+    }
+    compared = [helper.make_node("Greater", ["x", "zero"], ["c"])] if kind == "Where" else []
+    values["Where"] = {"zero": np.zeros((1,), np.float32)}
+    result = [1, 8] if kind == "TopK" else shape
+    path = onnx_model(tmp_path / "m.onnx", [*compared, made[kind]], values[kind], (shape, result))
+    for name in ("stm32n6", "stm32h7"):
+        found = assess(path, load_board(name))
+        assert found.fits and found.latency is not None
+        assert kind in [op.kind for op in found.latency.ops]
+    units = [place.unit for place in placements(load_graph(path), "n6")]
+    assert units[-1] == "cpu"
 
 
 def test_known_operators_take_time(tmp_path: Path) -> None:
@@ -233,15 +260,15 @@ def test_known_operators_take_time(tmp_path: Path) -> None:
 
 
 def test_what_follows_from_constants_is_folded(tmp_path: Path) -> None:
-    """An operator that no board runs is no obstacle where its result is known before."""
+    """An operator that no board is known to run is no obstacle where its result is known before."""
     helper = onnx.helper
     nodes = [
-        helper.make_node("Hardmax", ["c"], ["h"]), helper.make_node("Add", ["x", "h"], ["y"]),
+        helper.make_node("Trilu", ["c"], ["h"]), helper.make_node("Add", ["x", "h"], ["y"]),
     ]  # fmt: skip
     values = {"c": np.ones((1, 4), np.float32)}
     path = onnx_model(tmp_path / "m.onnx", nodes, values, ([1, 4], [1, 4]))
     assert estimate(path, load_board("stm32n6")).fits
-    path = onnx_model(tmp_path / "m.onnx", [helper.make_node("Hardmax", ["x"], ["y"])], {}, ([1, 4], [1, 4]))
+    path = onnx_model(tmp_path / "m.onnx", [helper.make_node("Trilu", ["x"], ["y"])], {}, ([1, 4], [1, 4]))
     assert not estimate(path, load_board("stm32n6")).fits
 
 
