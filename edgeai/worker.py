@@ -42,6 +42,10 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
 }
 
+# How a child begins. A fork of this process would take its threads' locks along; a test run that starts hundreds of
+# children forks them from a server that has imported the heavy packages once (tests/conftest.py).
+METHOD = "spawn"
+
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
@@ -77,7 +81,7 @@ class Child:
     """
 
     def __init__(self, modules: tuple[str, ...] = ()) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context(METHOD)
         self._connection, theirs = context.Pipe()
         os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
         self._process = context.Process(target=_main, args=(modules, theirs), daemon=True)

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import importlib.util
+import multiprocessing
 import os
 from pathlib import Path
 
 import pytest
 
+from edgeai import worker
+
 ROOT = Path(__file__).resolve().parent.parent
+GIB = 2**30
+A_WORKER = 4 * GIB  # torch, TensorFlow and what a test makes with them
+HEAVY = ["numpy", "torch", "tensorflow.lite.python.convert", "onnx2tf.onnx2tf", "onnxruntime"]
+
+
+def pytest_configure() -> None:
+    """Children of the heavy steps are forked from a process that has imported their packages once: of the time of a
+    child that converts a small network, nine tenths are imports. What runs as a command of its own spawns as ever.
+    """
+    if all(importlib.util.find_spec(name.partition(".")[0]) for name in HEAVY):
+        os.environ.update({name: value for name, value in worker.ENVIRONMENT.items() if name not in os.environ})
+        multiprocessing.get_context("forkserver").set_forkserver_preload(HEAVY)
+        worker.METHOD = "forkserver"
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """As many workers as there are cores, and memory for."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(len(os.sched_getaffinity(0)), memory // A_WORKER))
 
 
 def kit_path() -> Path:

@@ -81,7 +81,7 @@ def _error(rows: Sequence[EstimateRow], version: str = "") -> EstimateError:
 
 
 def estimated(golden: GoldenRow) -> list[EstimateRow]:
-    """One row for each published value of a golden row: RAM, weights, latency."""
+    """One row for each published value of a golden row: Core RAM, Core flash, latency."""
     board, graph = board_of(golden), network(golden)
     found = []
     if golden.target not in ("mp1", "mp2"):
@@ -92,9 +92,9 @@ def estimated(golden: GoldenRow) -> list[EstimateRow]:
         ram = golden.internal_kib if golden.target == "n6" else golden.activations_kib
         # an external figure would make the internal one meaningless: the pools are full then
         if ram and not golden.external_kib:
-            found.append(_row(golden, "RAM KiB", ram, _scaled(memory.ram)))
+            found.append(_row(golden, "Core RAM KiB", ram, _scaled(memory.ram)))
         if golden.weights_kib:
-            found.append(_row(golden, "weights KiB", golden.weights_kib, _scaled(memory.weights)))
+            found.append(_row(golden, "Core flash KiB", golden.weights_kib, _scaled(memory.weights)))
     if golden.latency_ms and (golden.target != "mcu" or golden.board in (*BOARDS.values(), *OTHER_BOARDS)):
         latency = estimate_latency(graph, at_table_clock(board, golden), golden.version)
         found.append(_row(golden, _latency_name(golden, graph), golden.latency_ms, latency.ms))

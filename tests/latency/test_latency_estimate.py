@@ -85,12 +85,12 @@ def test_error_table(kit: Path) -> None:
             if r.target == target and r.quantity.startswith(quantity) and r.version.split(".")[0] in versions
         )
 
-    ram = errors("n6", "RAM", ("3", "4"))
+    ram = errors("n6", "Core RAM", ("3", "4"))
     assert len(ram) >= 5 and ram[len(ram) // 2] <= 0.055 and ram[-1] <= 0.15
-    assert errors("n6", "weights", ("3", "4"))[-1] <= 0.03
+    assert errors("n6", "Core flash", ("3", "4"))[-1] <= 0.03
     latency = errors("n6", "latency", ("3", "4"))
     assert sum(latency) / len(latency) <= 0.08
-    assert errors("mcu", "weights", ("7", "8", "10", "3", "4"))[-1] <= 0.005
+    assert errors("mcu", "Core flash", ("7", "8", "10", "3", "4"))[-1] <= 0.005
     for target, name, bar in (
         ("mcu", "latency", 0.15),
         ("mp2", "latency ms, per-tensor", 0.2),
@@ -98,7 +98,7 @@ def test_error_table(kit: Path) -> None:
     ):
         found = errors(target, name, ("3", "4", "5", "6", "7", "8", "10"))
         assert len(found) >= 2 and sum(found) / len(found) <= bar, target
-    inside = [r.low <= r.published <= r.high for r in exact if r.quantity.startswith(("RAM", "latency"))]
+    inside = [r.low <= r.published <= r.high for r in exact if r.quantity.startswith(("Core RAM", "latency"))]
     assert sum(inside) >= 0.9 * len(inside)
     assert from_json(EstimatorReport, to_json(report)) == report
 
@@ -165,4 +165,4 @@ def test_tables_that_are_not_there(tmp_path: Path) -> None:
 def test_external_ram_rows_are_not_compared(kit: Path) -> None:
     row = golden_rows(kit / "published")[0]
     spilled = dataclasses.replace(row, external_kib=512.0)
-    assert not any(r.quantity.startswith("RAM") for r in estimated(spilled))
+    assert not any(r.quantity.startswith("Core RAM") for r in estimated(spilled))
