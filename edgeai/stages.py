@@ -1,19 +1,16 @@
 """The stages from checkpoint to int8 file, each answered from the cache where its inputs have not changed.
 
-Heavy stages run in a process of their own (`edgeai.worker`). Nothing here prints: a `Listener` hears what happens.
+What a stage is stands here; how it runs, in `edgeai.stage_runner`.
 """
 
 from __future__ import annotations
 
 import itertools
 import shutil
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from edgeai import artifacts, worker
 from edgeai.artifacts import (
     Contract,
     EvalResult,
@@ -27,7 +24,7 @@ from edgeai.artifacts import (
     from_json,
     to_json,
 )
-from edgeai.cache import StageCache, StageOutput
+from edgeai.cache import StageOutput
 from edgeai.errors import InputError, NotSimulatedError
 from edgeai.files import existing_file, file_ref, write_with
 from edgeai.provenance import CONVERT_TOOLS, EVALUATE_TOOLS, EXPORT_TOOLS, QUANTIZE_TOOLS, provenance
@@ -35,6 +32,7 @@ from edgeai.quantize.calibration import CalibrationSource, batches
 from edgeai.quantize.ptq import InputType, OutputType, Source, Written, has_rectifiers
 from edgeai.quantize.recipe import DEFAULT, Method
 from edgeai.recognise import Asked
+from edgeai.stage_runner import Runner
 from edgeai.training.learned import ranges_path
 
 if TYPE_CHECKING:
@@ -45,20 +43,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BALANCE_IMAGES = 16  # images that set the divisor of balanced concat: a range, not an accuracy
-LOG = "log.txt"
 CONVERTED = {
     ".tflite": "a TFLite file: what is quantised here is the network before that",
     ".nb": "a network binary for the NPU of an STM32MP2: it is compiled already",
 }
-
-
-class Listener(Protocol):
-    """Hears of every stage: its start, its progress, its end."""
-
-    def start(self, stage: str) -> None: ...
-    def tick(self, done: int, total: int) -> None: ...
-    def end(self, stage: str, output: StageOutput, seconds: float) -> None: ...
-    def fail(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +72,8 @@ class Recipe:
         return Asked(head=self.head, boxes=self.boxes, mean=self.mean, std=self.std, imgsz=self.imgsz)
 
 
-class Stages:
+class Stages(Runner):
     """Every stage of one project, over one cache."""
-
-    def __init__(self, cache: StageCache, listener: Listener) -> None:
-        self._cache, self._listener = cache, listener
-        self._warm: tuple[str, worker.Child] | None = None
 
     # --- float --------------------------------------------------------------------------------
 
@@ -397,57 +381,6 @@ class Stages:
 
         folder = self._stage(inputs, produce)
         return folder / name, _load(ExportedModel, folder / "exported.json")
-
-    # --- machinery ----------------------------------------------------------------------------
-
-    def _stage(self, inputs: artifacts.Provenance, produce: Callable[[Path], None]) -> Path:
-        return self._run_stage(inputs, produce).folder
-
-    def _run_stage(self, inputs: artifacts.Provenance, produce: Callable[[Path], None]) -> StageOutput:
-        self._listener.start(inputs.stage)
-        begin = time.monotonic()
-        try:
-            output = self._cache.stage(inputs, produce)
-        except BaseException:
-            self._listener.fail()
-            self._cool_down()
-            raise
-        self._listener.end(inputs.stage, output, time.monotonic() - begin)
-        return output
-
-    def _child(self, folder: Path, function: Callable[..., object], *args: object) -> None:
-        """Run `function(*args[:-1])` in a child and keep the artifact it returns as the file named last.
-
-        The log stays beside the cache folder where the step fails, so that there is something to read.
-        """
-        *arguments, record = args
-        log = folder.parent / f"{folder.name.removesuffix('.part')}.log"
-        with self._take_warm(function) as child:
-            child.start(function, tuple(arguments), log)
-            result = child.result(self._listener.tick)
-        (folder / str(record)).write_text(to_json(result))
-        log.unlink(missing_ok=True)
-
-    def _warm_up(self, step: str, modules: tuple[str, ...]) -> None:
-        """Start the process of the step after this one: it imports what it needs while this one works."""
-        self._cool_down()
-        self._warm = (step, worker.Child(modules))
-
-    def _take_warm(self, function: Callable[..., object]) -> worker.Child:
-        if self._warm is not None and self._warm[0] == function.__name__:
-            child, self._warm = self._warm[1], None
-            return child
-        return worker.Child()
-
-    def _cool_down(self) -> None:
-        if self._warm is not None:
-            self._warm[1].stop()
-            self._warm = None
-
-    def _ticking(self, items: Iterator[T], total: int) -> Iterator[T]:
-        for done, item in enumerate(items):
-            yield item
-            self._listener.tick(done + 1, total)
 
 
 def _load(kind: type[T], path: Path) -> T:

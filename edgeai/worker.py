@@ -20,9 +20,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from edgeai.errors import EdgeAIError, InputError, ToolError
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,7 +47,7 @@ ENVIRONMENT = {
 
 # How a child begins. A fork of this process would take its threads' locks along; a test run that starts hundreds of
 # children forks them from a server that has imported the heavy packages once (tests/conftest.py).
-METHOD = "spawn"
+CONTEXT: SpawnContext | ForkServerContext = multiprocessing.get_context("spawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +84,9 @@ class Child:
     """
 
     def __init__(self, modules: tuple[str, ...] = ()) -> None:
-        context = multiprocessing.get_context(METHOD)
-        self._connection, theirs = context.Pipe()
+        self._connection, theirs = CONTEXT.Pipe()
         os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
-        self._process = context.Process(target=_main, args=(modules, theirs), daemon=True)
+        self._process = CONTEXT.Process(target=_main, args=(modules, theirs), daemon=True)
         # The child inherits the mask: a Ctrl-C in the terminal reaches us alone, even while the child is being born.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:

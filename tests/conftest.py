@@ -12,8 +12,7 @@ import pytest
 from edgeai import worker
 
 ROOT = Path(__file__).resolve().parent.parent
-GIB = 2**30
-A_WORKER = 4 * GIB  # torch, TensorFlow and what a test makes with them
+A_WORKER = 4 * 2**30  # bytes: torch, TensorFlow and what a test makes with them
 HEAVY = ["numpy", "torch", "tensorflow.lite.python.convert", "onnx2tf.onnx2tf", "onnxruntime"]
 
 
@@ -23,8 +22,8 @@ def pytest_configure() -> None:
     """
     if all(importlib.util.find_spec(name.partition(".")[0]) for name in HEAVY):
         os.environ.update({name: value for name, value in worker.ENVIRONMENT.items() if name not in os.environ})
-        multiprocessing.get_context("forkserver").set_forkserver_preload(HEAVY)
-        worker.METHOD = "forkserver"
+        worker.CONTEXT = multiprocessing.get_context("forkserver")
+        worker.CONTEXT.set_forkserver_preload(HEAVY)
 
 
 def pytest_xdist_auto_num_workers() -> int:
