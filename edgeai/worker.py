@@ -16,10 +16,11 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from edgeai.errors import EdgeAIError, InputError, ToolError
@@ -87,12 +88,8 @@ class Child:
         self._connection, theirs = CONTEXT.Pipe()
         os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
         self._process = CONTEXT.Process(target=_main, args=(modules, theirs), daemon=True)
-        # The child inherits the mask: a Ctrl-C in the terminal reaches us alone, even while the child is being born.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with _ctrl_c_waits():
             self._process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self._log, self._name = "", "a step"
 
@@ -131,6 +128,30 @@ class Child:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+@contextlib.contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """A Ctrl-C of the terminal reaches us alone, and not before a child is born.
+
+    The child inherits the mask. The mask of this thread is not enough for us: the signal may go to another thread (one
+    of the linear algebra), and Python then raises here, between the birth of the child and what it waits to be told.
+    """
+    came: list[tuple[int, FrameType | None]] = []
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        handler = None
+    else:
+        signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
+            if came:
+                handler(*came[0])
 
 
 def run(function: Callable[P, R], log: Path, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -88,3 +90,38 @@ def test_no_orphan_survives_its_parent(tmp_path: Path) -> None:
     while child.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not child.exists()
+
+
+def test_a_ctrl_c_that_another_thread_takes_waits_until_the_child_is_born(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mask of the main thread does not hold it: whichever thread the signal hits, Python raises in the main one."""
+    due, sent = threading.Event(), threading.Event()
+
+    def other() -> None:
+        due.wait(60)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        sent.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    born = []
+    kind = type(multiprocessing.get_context("spawn").Process(target=double))
+    start = kind.start
+
+    def started(process: multiprocessing.process.BaseProcess) -> None:
+        due.set()
+        assert sent.wait(60)
+        for _ in range(1000):  # here the interpreter would raise
+            pass
+        start(process)
+        born.append(process)
+
+    monkeypatch.setattr(worker, "CONTEXT", multiprocessing.get_context("spawn"))
+    monkeypatch.setattr(kind, "start", started)
+    with pytest.raises(KeyboardInterrupt):
+        worker.Child()
+    thread.join()
+    assert len(born) == 1
+    born[0].kill()
+    born[0].join()
