@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from edgeai.artifacts import BenchResult
+from edgeai.cli.numbers import FINITE, FiniteRange
 from edgeai.cli.options import PathParam, json_option
 from edgeai.cli.render import emit, facts, kib, shorten, table
 from edgeai.errors import BudgetError, InputError
@@ -55,13 +56,13 @@ LINUX_SECONDS = 300.0  # one call of a benchmark program makes all its runs
 @click.option("--random", "noise", type=click.IntRange(min=0), default=None, help="Random inputs to compare.")
 @click.option("--kernels", type=click.Choice(["xnnpack", "builtin", "reference"]), default="reference",
               show_default=True, help="Kernel set of the host; reference is bit-exact.")  # fmt: skip
-@click.option("--timeout", type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar="S",
+@click.option("--timeout", type=FiniteRange(min=0.1), default=60.0, show_default=True, metavar="S",
               help="Seconds one inference may take.")  # fmt: skip
 @click.option("--compare", "published", type=PathParam, metavar="CSV", help="Table of published figures.")
 @click.option("--row", default="", metavar="ID", help="Which row of it.  [default: that of model and board]")
 @click.option("--baseline", type=PathParam, metavar="JSON", help="An earlier result.")
-@click.option("--max-regression", type=float, metavar="%", help="Fail when slower than the baseline by more.")
-@click.option("--max-latency", type=float, metavar="MS", help="Fail when the mean is above.")
+@click.option("--max-regression", type=FINITE, metavar="%", help="Fail when slower than the baseline by more.")
+@click.option("--max-latency", type=FINITE, metavar="MS", help="Fail when the mean is above.")
 @click.option("-o", "--output", type=PathParam, metavar="OUT.json", help="Write the result.")
 @json_option
 def command(

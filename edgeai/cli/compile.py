@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeai.artifacts import CompiledModel, PlannedRun
+from edgeai.cli.numbers import FiniteRange
 from edgeai.cli.options import PathParam, json_option, project_file
 from edgeai.cli.render import emit, facts, kib, table
 from edgeai.errors import BudgetError, EdgeAIError
@@ -40,7 +41,7 @@ TYPES = ["float32", "int8", "uint8"]
 @click.option("--compression", type=click.Choice(["none", "lossless", "low", "medium", "high"]), help="Of weights.")
 @click.option("--analyze", is_flag=True, help="Report only: no code is generated.")
 @click.option("--allow-requantize", is_flag=True, help="MP2: let the compiler requantise a per-channel file.")
-@click.option("--timeout", type=click.FloatRange(min=1), default=1800, show_default=True, metavar="S", help="Seconds.")
+@click.option("--timeout", type=FiniteRange(min=1), default=1800, show_default=True, metavar="S", help="Seconds.")
 @click.option("--from", "sources", multiple=True, type=PathParam, metavar="PATH",
               help="Read these outputs of the tool instead of running it.")  # fmt: skip
 @click.option("--anyway", is_flag=True, help="With --from: take outputs of another model or chip, and say so.")

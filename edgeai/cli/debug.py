@@ -12,6 +12,7 @@ import click
 from edgeai.artifacts.debug import ConcatSpread, DebugReport, LayerError
 from edgeai.cli.heads import asked_of, head_options
 from edgeai.cli.listener import TerminalListener
+from edgeai.cli.numbers import FINITE
 from edgeai.cli.options import PathParam, calibration_set, json_option
 from edgeai.cli.render import emit, facts, shorten, table
 from edgeai.errors import InputError
@@ -34,7 +35,7 @@ KIND = 14
 @click.option("--images", type=PathParam, metavar="DIR|LIST|MANIFEST", help="Photos.  [default: calibration images]")
 @click.option("--limit", type=click.IntRange(min=1), default=IMAGES, show_default=True, help="At most N images.")
 @click.option("--seed", type=int, metavar="S", help="Seed of the choice of images.")
-@click.option("--threshold", type=float, metavar="DB", help="Stepwise SQNR below which a layer is bad.  [default: 10]")
+@click.option("--threshold", type=FINITE, metavar="DB", help="Stepwise SQNR below which a layer is bad.  [default: 10]")
 @click.option("--layers", type=click.IntRange(min=0), default=12, show_default=True, help="Rows of the table; 0: all.")
 @head_options
 @click.option("--svg", type=PathParam, metavar="OUT.svg", help="Write a picture.")

@@ -13,6 +13,7 @@ import click
 
 from edgeai.artifacts import EvalResult, to_json
 from edgeai.cli.heads import asked_of, head_options
+from edgeai.cli.numbers import FINITE
 from edgeai.cli.options import model_path, open_evaluation, project_file, skip_bad_option
 from edgeai.cli.render import facts, shorten, table, width
 from edgeai.errors import InputError
@@ -55,8 +56,8 @@ FIGURES = ("box_ap", "box_ap50", "mask_ap", "mask_ap50")
     help="Kernel set for TFLite files; reference is slow, and the same on every machine.",
 )  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=1), default=min(4, os.cpu_count() or 1), show_default=True)
-@click.option("--conf", type=float, default=0.001, show_default=True, help="Lowest score that counts.")
-@click.option("--iou", type=float, default=0.7, show_default=True, help="NMS threshold, per class.")
+@click.option("--conf", type=FINITE, default=0.001, show_default=True, help="Lowest score that counts.")
+@click.option("--iou", type=FINITE, default=0.7, show_default=True, help="NMS threshold, per class.")
 @click.option("--as-on", "as_on_board", metavar="BOARD", help="Evaluate what this board would run, simulated.")
 @click.option("--on", "on_board", metavar="BOARD", help="Run every image on this board; a stopped run goes on.")
 @click.option("--port", default="", metavar="PORT[:BAUD]", help="The serial port of --on.  [default: found]")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeai.artifacts import Footprint, LatencyEstimate, MemoryEstimate, PoolUse, Quantity, WhatIf
+from edgeai.cli.numbers import FiniteRange
 from edgeai.cli.options import PathParam, project_file
 from edgeai.cli.render import emit, facts, kib, table
 from edgeai.errors import BudgetError, InputError
@@ -48,7 +49,7 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int
 @click.option("--core", default="", metavar="V", help="Version of ST Edge AI Core, such as 3.0.0.")
 @click.option("--max-ram", callback=_bytes, metavar="SIZE", help="RAM budget, such as 800K.")
 @click.option("--max-flash", callback=_bytes, metavar="SIZE", help="Flash budget, such as 3M.")
-@click.option("--max-latency", type=click.FloatRange(min=0, min_open=True), metavar="MS", help="Latency budget, ms.")
+@click.option("--max-latency", type=FiniteRange(min=0, min_open=True), metavar="MS", help="Latency budget, ms.")
 @click.option("--per-op", is_flag=True, help="Show where the time goes.")
 @click.option("--what-if", multiple=True, metavar="K=V,V", help="imgsz=192,256, granularity, layout or file=B.tflite.")
 @click.option("--source", type=PathParam, metavar="MODEL", help="Checkpoint of FILE, for --what-if layout.")

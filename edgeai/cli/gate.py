@@ -23,6 +23,7 @@ from edgeai.artifacts import (
     to_json,
 )
 from edgeai.cli.footprint import _bytes as size
+from edgeai.cli.numbers import FINITE, FiniteRange
 from edgeai.cli.options import PathParam
 from edgeai.cli.render import table
 from edgeai.errors import AccuracyError, BudgetError, InputError
@@ -51,21 +52,21 @@ class _Given:
 @click.command("gate")
 @click.option("--baseline", type=PathParam, metavar="JSON", help="EvalResult of the float model.")
 @click.option("--candidate", "candidates", type=PathParam, multiple=True, metavar="JSON", help="EvalResult to judge.")
-@click.option("--max-drop", type=float, help="Largest drop allowed, in points. Default: edgeai.toml, else 1.0.")
+@click.option("--max-drop", type=FINITE, help="Largest drop allowed, in points. Default: edgeai.toml, else 1.0.")
 @click.option("--metric", "metrics", multiple=True, help="Metric to check; may be repeated. Default: box and mask AP.")
-@click.option("--confidence", type=float, metavar="P", help="Fail only where the drop is over its limit this surely.")
+@click.option("--confidence", type=FINITE, metavar="P", help="Fail only where the drop is over its limit this surely.")
 @click.option("--strict", is_flag=True, help="Pass only where the drop is within its limit that surely.")
-@click.option("--max-class-drop", type=float, metavar="P", help="Largest drop of a single category, in points.")
+@click.option("--max-class-drop", type=FINITE, metavar="P", help="Largest drop of a single category, in points.")
 @click.option("--footprint", "footprints", type=PathParam, multiple=True, metavar="JSON", help="Footprint to check.")
 @click.option("--bench", "benches", type=PathParam, multiple=True, metavar="JSON", help="BenchResult to check.")
 @click.option("--max-ram", callback=size, metavar="SIZE", help="RAM budget, such as 800K.")
 @click.option("--max-flash", callback=size, metavar="SIZE", help="Flash budget, such as 3M.")
-@click.option("--max-latency", type=click.FloatRange(min=0, min_open=True), metavar="MS", help="Latency budget, ms.")
+@click.option("--max-latency", type=FiniteRange(min=0, min_open=True), metavar="MS", help="Latency budget, ms.")
 @click.option("--store", type=PathParam, metavar="JSON", help="Stored baselines to hold the results against.")
 @click.option("--update", is_flag=True, help="Put the results into the store; the verdict is shown, not enforced.")
 @click.option("--allow-missing", is_flag=True, help="Stored baselines without a new result do not fail.")
 @click.option(
-    "--tolerance", type=click.FloatRange(min=0), default=2.0, show_default=True, metavar="PERCENT",
+    "--tolerance", type=FiniteRange(min=0), default=2.0, show_default=True, metavar="PERCENT",
     help="Growth of stored memory and latency that is no regression.",
 )  # fmt: skip
 @click.option(

@@ -8,6 +8,7 @@ import click
 
 from edgeai.artifacts.postprocess import PostprocessSources
 from edgeai.cli.heads import asked_of, head_options
+from edgeai.cli.numbers import FINITE
 from edgeai.cli.render import emit, facts, kib
 from edgeai.files import existing_file
 
@@ -15,8 +16,8 @@ from edgeai.files import existing_file
 @click.command(short_help="Write the C post-processing of a model.")
 @click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.tflite")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where to write.")
-@click.option("--conf", type=float, default=0.25, show_default=True, help="Lowest score that counts, by default.")
-@click.option("--iou", type=float, default=0.7, show_default=True, help="NMS threshold, per class, by default.")
+@click.option("--conf", type=FINITE, default=0.25, show_default=True, help="Lowest score that counts, by default.")
+@click.option("--iou", type=FINITE, default=0.7, show_default=True, help="NMS threshold, per class, by default.")
 @click.option("--max-det", type=int, default=100, show_default=True, help="Detections there is memory for.")
 @click.option("--max-candidates", type=int, default=512, show_default=True, help="Scores there is memory for.")
 @head_options

@@ -13,6 +13,7 @@ import click
 
 from edgeai.artifacts import Prediction, to_json
 from edgeai.cli.heads import asked_of, head_options
+from edgeai.cli.numbers import FINITE
 from edgeai.cli.options import PathParam, model_path
 from edgeai.cli.render import facts, shorten, table
 from edgeai.progress import Progress
@@ -30,8 +31,8 @@ CAMERA_FRAMES = 100
 @click.argument("sources", nargs=-1, required=True, metavar="IMAGES...")
 @click.option("--model", type=PathParam, metavar="FILE", help="A .tflite, .onnx, .pt or .safetensors file.")
 @click.option("--save", type=PathParam, metavar="DIR", help="Write the pictures there.")
-@click.option("--conf", type=float, default=0.25, show_default=True, help="Lowest score that counts.")
-@click.option("--iou", type=float, default=0.7, show_default=True, help="NMS threshold, per class.")
+@click.option("--conf", type=FINITE, default=0.25, show_default=True, help="Lowest score that counts.")
+@click.option("--iou", type=FINITE, default=0.7, show_default=True, help="NMS threshold, per class.")
 @click.option("--max-det", type=int, default=300, show_default=True, help="Detections kept per image.")
 @click.option("--imgsz", type=click.IntRange(min=1), metavar="N", help="Input size, for models that do not fix it.")
 @click.option("--classes", metavar="A,B,...", default="", help="Class names, for models that carry none.")

@@ -9,6 +9,7 @@ import click
 
 from edgeai.artifacts import Granularity, Layout, QuantizedModel
 from edgeai.cli.listener import TerminalListener
+from edgeai.cli.numbers import FINITE
 from edgeai.cli.options import (
     PathParam,
     calibration_set,
@@ -36,7 +37,7 @@ from edgeai.stages import Stages, deliver
     help="TFLite, or ONNX with QuantizeLinear and DequantizeLinear: the same codes, float input and outputs.",
 )  # fmt: skip
 @click.option("--search", "searching", is_flag=True, help="Try layouts and granularities; take the cheapest.")
-@click.option("--max-drop", type=float, default=0.5, show_default=True, help="Points of AP a search may lose.")
+@click.option("--max-drop", type=FINITE, default=0.5, show_default=True, help="Points of AP a search may lose.")
 @click.option("--board", default="stm32n6", show_default=True, help="The board a search counts the cost on.")
 @click.option("--images", type=PathParam, metavar="DIR", help="Images a search measures on.")
 @click.option("--annotations", type=PathParam, metavar="JSON", help="Their annotations in COCO format.")

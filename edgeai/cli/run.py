@@ -11,6 +11,7 @@ import click
 from edgeai.artifacts import Granularity, Layout, RunRecord, to_json
 from edgeai.cli.again import line
 from edgeai.cli.listener import TerminalListener
+from edgeai.cli.numbers import FINITE
 from edgeai.cli.options import (
     PathParam,
     calibration_set,
@@ -39,7 +40,7 @@ from edgeai.stages import Recipe, Stages, deliver
 @skip_bad_option
 @overlap_option
 @click.option("--board", "boards", multiple=True, metavar="B", help="Board or family; may be repeated.")
-@click.option("--max-drop", type=float, metavar="P", help="Points of AP that int8 may lose.")
+@click.option("--max-drop", type=FINITE, metavar="P", help="Points of AP that int8 may lose.")
 @click.option("--compare", type=PathParam, multiple=True, metavar="FILE", help="Another TFLite for the table.")
 @click.option("--out", type=PathParam, metavar="DIR", help="The run folder.  [default: runs/MODEL]")
 @click.option("--markdown", type=PathParam, metavar="OUT.md", help="Write the table as Markdown, too.")

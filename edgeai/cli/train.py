@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from edgeai.artifacts import to_json
+from edgeai.cli.numbers import FINITE
 from edgeai.cli.render import facts
 from edgeai.errors import InputError
 from edgeai.progress import Progress
@@ -35,7 +36,7 @@ def _setting(flag: str, kind: Any, text: str) -> Callable[[F], F]:
 
 def _augmentation(flag: str, text: str) -> Callable[[F], F]:
     default = getattr(AUGMENTATION, flag.removeprefix("--").replace("-", "_"))
-    return click.option(flag, type=float, default=default, show_default=True, help=text)
+    return click.option(flag, type=FINITE, default=default, show_default=True, help=text)
 
 
 @click.command("train")

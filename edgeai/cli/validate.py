@@ -9,6 +9,7 @@ import click
 
 from edgeai.artifacts import ValidationResult
 from edgeai.cli.compile import bullet, render_plan, streaming
+from edgeai.cli.numbers import FiniteRange
 from edgeai.cli.options import PathParam, json_option, project_file
 from edgeai.cli.render import emit, facts, table
 from edgeai.errors import InputError
@@ -34,7 +35,7 @@ SLOWEST = 12
 @click.option("--io-only", is_flag=True, help="No time per node.")
 @click.option("--bisect", is_flag=True, help="Name the first operator whose output departs (asks the firmware).")
 @click.option("--stedgeai", type=PathParam, metavar="PATH", help="Folder or executable of ST Edge AI Core.")
-@click.option("--timeout", type=click.FloatRange(min=1), default=600, show_default=True, metavar="S", help="Seconds.")
+@click.option("--timeout", type=FiniteRange(min=1), default=600, show_default=True, metavar="S", help="Seconds.")
 @click.option("--from", "sources", multiple=True, type=PathParam, metavar="PATH",
               help="Read these reports instead of running the tool.")  # fmt: skip
 @click.option("--anyway", is_flag=True, help="With --from: take reports of another model or chip, and say so.")

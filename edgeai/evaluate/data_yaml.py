@@ -68,6 +68,7 @@ def _loader() -> Any:
 
     class Loader(yaml.BaseLoader):  # type: ignore[misc]  # it makes text, lists and mappings, and nothing else
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            _merge(node, yaml)
             known: set[str] = set()
             for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
                 if key.value in known:
@@ -77,6 +78,23 @@ def _loader() -> Any:
             return super().construct_mapping(node, deep)
 
     return Loader
+
+
+def _merge(node: Any, yaml: Any) -> None:
+    """Put what `<<` names into a mapping, behind its own keys, which win; of several mappings the first."""
+    merges = [entry for entry in node.value if entry[0].value == "<<" and entry[0].style is None]
+    if not merges:
+        return
+    own = [entry for entry in node.value if entry not in merges]
+    known = {key.value for key, _ in own if isinstance(key, yaml.ScalarNode)}
+    for key, value in merges:
+        for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+            if not isinstance(source, yaml.MappingNode) or source is node:
+                raise yaml.constructor.ConstructorError(None, None, "<< names no mapping", key.start_mark)
+            _merge(source, yaml)
+            own += [entry for entry in source.value if entry[0].value not in known]
+            known |= {entry[0].value for entry in source.value if isinstance(entry[0], yaml.ScalarNode)}
+    node.value = own
 
 
 def _names(values: dict[str, Any], file: str) -> tuple[str, ...]:

@@ -16,8 +16,9 @@ from typing import Any
 from edgeai.artifacts import Count, FileRef
 from edgeai.errors import InputError
 from edgeai.evaluate import flaws
+from edgeai.evaluate.classes import plain
 from edgeai.evaluate.flaws import Flaws
-from edgeai.evaluate.outline import read_outline
+from edgeai.evaluate.outline import RELATIVE, read_outline
 from edgeai.pictures import Picture, look
 
 OVERHANG = 2.0  # pixels that an object may reach out of its image: it is clipped, and counted
@@ -157,13 +158,16 @@ def _check_categories(categories: Sequence[Category], file: str) -> None:
     twice = next((number for number, count in ids.items() if count > 1), None)
     if twice is not None:
         raise InputError(f"{file} lists category {twice} twice", "give every category an id of its own")
-    names: dict[str, int] = {}
+    names: dict[str, Category] = {}
     for category in categories:
         if not category.name.strip():
             raise InputError(f"{file}: category {category.id} has no name", "name every category")
-        other = names.setdefault(category.name.strip(), category.id)
-        if other != category.id:
-            both = f"categories {other} and {category.id} are both called {category.name!r}"
+        other = names.setdefault(plain(category.name) or category.name.strip(), category)
+        if other is not category:
+            same = other.name.strip() == category.name.strip()
+            called = "" if same else f"{other.name!r} and "
+            both = f"categories {other.id} and {category.id} are {'both ' * same}called {called}{category.name!r}"
+            both += "" if same else ", which is one name without case, blanks, - and _"
             raise InputError(f"{file}: {both}", "make them one category, or take out the one without objects")
 
 
@@ -237,7 +241,7 @@ def _believed(entry: Listed, image: Image, found: Flaws, file: str) -> tuple[Ann
 def _check_scale(bbox: tuple[float, float, float, float], image: Image) -> None:
     """Raises ValueError where a box is relative to its image."""
     x, y, width, height = bbox
-    if 0 < max(x + width, y + height) <= 1 and min(x, y) >= 0 and min(image.height, image.width) > 1:
+    if 0 < max(x + width, y + height) <= RELATIVE and min(x, y) >= 0 and min(image.height, image.width) > 1:
         raise ValueError(f"a box within 0..1 ({x:g}, {y:g}, {width:g}, {height:g}): it is relative, not in pixels")
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgeai.footprint.weights import static_tensors
 from edgeai.graph.types import Graph, Op, Tensor
 
 # output has the numbers of the input, in the same order; or the runtime computes it while reading (PAD)
@@ -155,8 +156,10 @@ class _Buffers:
         graph, end = self.graph, len(self.graph.ops) - 1
         spans: dict[int, tuple[int, int]] = {}
 
+        static = static_tensors(graph) - set(graph.outputs)  # compilers compute them once and store them
+
         def touch(tensor: int, at: int) -> None:
-            if tensor >= 0 and not graph.behind_quantizers(graph.tensors[tensor]).is_constant:
+            if tensor >= 0 and tensor not in static and not graph.behind_quantizers(graph.tensors[tensor]).is_constant:
                 leader = self.find(tensor)
                 first, last = spans.get(leader, (at, at))
                 spans[leader] = min(first, at), max(last, at)

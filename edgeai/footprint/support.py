@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgeai.footprint.operators import RECURRENT_KNOWN, is_known
-from edgeai.footprint.weights import static_tensors
+from edgeai.footprint.weights import static_tensors, stored_weights
 from edgeai.graph.types import Graph, Op, Tensor
 
 Unit = Literal["npu", "hybrid", "gpu", "cpu", "none"]
@@ -230,7 +230,7 @@ def run_inside(graph: Graph) -> frozenset[int]:
 
 
 def _mp2(graph: Graph, op: Op) -> Placement:
-    weights = graph.weights(op)
+    weights = stored_weights(graph, op)
     tensors = [graph.tensors[t] for t in (*op.inputs, *op.outputs) if t >= 0]
     if op.kind in NOT_IMPORTED | NOT_KNOWN | SELECTIONS:
         return Placement("cpu", f"{op.kind} is not an operator of the accelerator", "take it out of the network")

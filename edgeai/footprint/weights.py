@@ -9,13 +9,18 @@ from dataclasses import dataclass
 
 from edgeai.footprint.operators import PARAMETERS
 from edgeai.footprint.tables import Table
-from edgeai.graph.types import TRANSPARENT, Graph, Op
+from edgeai.graph.types import TRANSPARENT, WEIGHT_OPERANDS, Graph, Op, Tensor
 
 # element-wise operators, whose constant operand is a table of the network (anchors, scales)
 TABLE_OPERATORS = frozenset({"ADD", "SUB", "MUL", "DIV", "PRELU", "MAXIMUM", "MINIMUM", "CONCATENATION", "PACK"})
 TABLE_OPERATORS |= {"Add", "Sub", "Mul", "Div", "PRelu", "Max", "Min", "Concat"}
 DEQUANTIZE = "DEQUANTIZE"
 SHAPE = frozenset({"SHAPE", "Shape"})
+# the numbers of the first input, each once, in another order or shape
+REORDERS = frozenset({"TRANSPOSE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "REVERSE_V2"})
+REORDERS |= {"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"}
+RANDOM = frozenset({"RANDOM_STANDARD_NORMAL", "RANDOM_UNIFORM", "MULTINOMIAL", "RandomNormal", "RandomNormalLike"})
+RANDOM |= {"RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +92,30 @@ def _data_operands(graph: Graph, op: Op, static: frozenset[int]) -> Iterator[int
     parameters = PARAMETERS.get(op.kind, frozenset())
     for position, t in enumerate(op.inputs):
         if t >= 0 and position not in parameters:
-            source = graph.behind_quantizers(graph.tensors[t])
+            source = _stored_as(graph, t)
             if source.is_constant or source.index in static:
                 yield source.index
+
+
+def stored_weights(graph: Graph, op: Op) -> Tensor | None:
+    """The constant that the weights of a convolution or product are stored as, turned or not; None for other operators
+    and for weights that are computed."""
+    weights, place = graph.weights(op), WEIGHT_OPERANDS.get(op.kind, (-1, -1))[0]
+    if weights is not None or graph.operand(op, place) is None:
+        return weights
+    source = _stored_as(graph, op.inputs[place])
+    return source if source.is_constant else None
+
+
+def _stored_as(graph: Graph, tensor: int) -> Tensor:
+    """The tensor whose bytes hold these numbers: goes back over what quantises, and over what only moves constants."""
+    seen = graph.behind_quantizers(graph.tensors[tensor])
+    while not seen.is_constant:
+        op = graph.producer(seen.index)
+        if op is None or op.kind not in REORDERS or not op.inputs or op.inputs[0] < 0:
+            break
+        seen = graph.behind_quantizers(graph.tensors[op.inputs[0]])
+    return seen if seen.is_constant else graph.behind_quantizers(graph.tensors[tensor])
 
 
 def _as_int32(graph: Graph, indices: set[int]) -> int:
@@ -98,9 +124,11 @@ def _as_int32(graph: Graph, indices: set[int]) -> int:
 
 
 def static_tensors(graph: Graph) -> frozenset[int]:
-    """Tensors that follow from constants and shapes alone."""
+    """Tensors that follow from constants and shapes alone; nothing that chance or a custom operator makes of them."""
     found = {t.index for t in graph.tensors if t.is_constant}
     for op in graph.ops:
+        if op.kind in RANDOM or op.kind.startswith("CUSTOM:"):
+            continue
         if op.kind in SHAPE or (op.kind != DEQUANTIZE and op.inputs and all(t < 0 or t in found for t in op.inputs)):
             found |= set(op.outputs)
     return frozenset(found)

@@ -8,7 +8,7 @@ from typing import Literal
 from edgeai.footprint.mcu import kernel
 from edgeai.footprint.operators import ACTIVATION, BILINEAR, ELEMENT, MOVE
 from edgeai.footprint.support import Placement, placements
-from edgeai.footprint.weights import is_depthwise
+from edgeai.footprint.weights import is_depthwise, static_tensors, stored_weights
 from edgeai.graph.types import Graph, Op, Tensor
 
 IMAGE_CHANNELS = 4  # a convolution over at most so many channels uses a fraction of the multipliers
@@ -37,14 +37,15 @@ class Work:
 
 
 def works(graph: Graph, target: str, version: str) -> tuple[Work, ...]:
-    """The work of every operator, in order."""
-    where = placements(graph, target, version)
-    return tuple(_work(graph, op, where[op.index]) for op in graph.ops)
+    """The work of every operator whose result is not known before, in order."""
+    where, static = placements(graph, target, version), static_tensors(graph)
+    running = (op for op in graph.ops if not op.outputs or op.outputs[0] not in static)
+    return tuple(_work(graph, op, where[op.index]) for op in running)
 
 
 def _work(graph: Graph, op: Op, where: Placement) -> Work:
     macs = graph.macs(op)
-    weights, bias = graph.weights(op), graph.bias(op)
+    weights, bias = stored_weights(graph, op), graph.bias(op)
     read = [tensor for tensor in (weights, bias, *graph.recurrent_weights(op)) if tensor is not None]
     stored = graph.stored(read)
     elements = sum(graph.tensors[t].elements for t in op.outputs)

@@ -30,6 +30,8 @@ def own(made: CompiledModel, model: Path | None, board: Board, anyway: bool) -> 
         found += _model(made.source_model, made.source_hash, model)
         if not found and not made.source_hash:
             found += _weights(made, model)
+    told = (made.target, made.source_board, made.source_model, made.source_hash, made.weights_bytes)
+    found += _nothing(told) if not found else []
     found += _memories(made, board) if not found else []
     gaps = (*made.gaps, *_unsaid(made, model, board))
     return dataclasses.replace(made, gaps=gaps, mismatches=_settled(found, anyway))
@@ -42,8 +44,14 @@ def own_validation(made: ValidationResult, model: Path | None, board: Board, any
     found += _device(device, board)
     if model is not None:
         found += _model(made.source_model, made.source_hash, model)
+    found += _nothing((made.target, made.source_board, made.source_model, made.source_hash, device))
     gaps = (*made.gaps, *_unsaid(made, model, board), *_emulated(device))
     return dataclasses.replace(made, gaps=gaps, mismatches=_settled(found, anyway))
+
+
+def _nothing(told: tuple[object, ...]) -> list[str]:
+    """What speaks against a report that says nothing of its model and chip: it may be anybody's."""
+    return [] if any(value not in ("", None) for value in told) else ["it does not say of which model or chip it is"]
 
 
 def _unsaid(made: CompiledModel | ValidationResult, model: Path | None, board: Board) -> Iterator[str]:

@@ -183,6 +183,7 @@ def read_tensor(text: str) -> TensorAudit | None:
 
 def layer_table(lines: Sequence[str]) -> tuple[CompiledNode, ...]:
     """The table `m_id layer oshape param/size macc`: one node a row. Columns are where the ruled line says."""
+    lines = [line for line in lines if line.strip()]  # Studio puts blank lines anywhere
     head = next((i for i, line in enumerate(lines) if line.split()[:2] == ["m_id", "layer"]), 0)
     if not head or not _RULE.match(lines[head - 1]):
         return ()
@@ -193,8 +194,6 @@ def layer_table(lines: Sequence[str]) -> tuple[CompiledNode, ...]:
     for line in lines[head + 1 :]:
         if _RULE.match(line):
             ruled = True
-            continue
-        if not line.strip():  # Studio puts blank lines anywhere
             continue
         cells = {title: line[a:b].strip() for title, (a, b) in zip(titles, spans, strict=True)}
         number, layer = cells.get("m_id", ""), cells.get(next((t for t in titles if t.startswith("layer")), ""), "")

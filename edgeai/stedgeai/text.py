@@ -102,17 +102,26 @@ def clean(text: str) -> list[str]:
 
 def _prefix(lines: Sequence[str]) -> re.Pattern[str]:
     """What a logger puts before the lines of the tool: learnt from lines that begin with known words in the tool's own
-    output; else a date and a time, a level and a place in the program.
+    output, where it holds a number (a time) or stands before half of all lines; else a date and a time, a level and a
+    place in the program.
     """
     for line in lines:
         if not any(word in line for word in _BEGINNINGS):
             continue
         found = _LEARNT.match(line[:LINE_LIMIT])
-        if found and found[1].strip() and any(c.isdigit() for c in found[1]):
-            parts = re.findall(r"[^\W_]+|[\W_]+", found[1])
-            words = ("\\d+" if part.isdigit() else "\\w+" if part.isalnum() else re.escape(part) for part in parts)
-            return re.compile(f"(?:{''.join(words)}|{_STAMP.pattern})")
+        if not found or not found[1].strip():
+            continue
+        parts = re.findall(r"[^\W_]+|[\W_]+", found[1])
+        words = "".join("\\d+" if p.isdigit() else "\\w+" if p.isalnum() else re.escape(p) for p in parts)
+        if any(c.isdigit() for c in found[1]) or _is_common(re.compile(words.rstrip(" \\")), lines):
+            return re.compile(f"(?:{words}|{_STAMP.pattern}|{re.escape(found[1].rstrip())}$)")
     return _STAMP
+
+
+def _is_common(prefix: re.Pattern[str], lines: Sequence[str]) -> bool:
+    """Whether at least half of the lines that hold anything begin so."""
+    told = [line for line in lines if line.strip()]
+    return sum(prefix.match(line, 0, LINE_LIMIT) is not None for line in told) * 2 >= len(told)
 
 
 def find_version(text: str) -> CoreVersion | None:

@@ -33,6 +33,23 @@ def test_budgets_end_with_3(kit: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert code == 2 and "is not a size" in err
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "1e400"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("footprint", "m.tflite", "--board", "stm32n6", "--max-latency"),
+        ("gate", "--baseline", "a.json", "--candidate", "b.json", "--max-drop"),
+        ("bench", "m.tflite", "--board", "stm32n6", "--max-regression"),
+        ("evaluate", "m.tflite", "--conf"),
+    ],
+)
+def test_a_limit_that_everything_passes_is_none(
+    capsys: pytest.CaptureFixture[str], command: tuple[str, ...], value: str
+) -> None:
+    code, _, err = call(capsys, *command, value)
+    assert code == 2 and "is no number to compare with" in err
+
+
 def test_tables_and_picture(kit: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     picture = tmp_path / "p.svg"
     args = ("--per-op", "--what-if", "imgsz=192,320", "--plot", picture)

@@ -259,6 +259,44 @@ def test_known_operators_take_time(tmp_path: Path) -> None:
             assert latency is not None and [op.kind for op in latency.ops] == [kind]
 
 
+@pytest.mark.parametrize("board", ["stm32n6", "stm32h7", "stm32mp2"])
+def test_weights_in_another_order_cost_what_weights_cost(tmp_path: Path, board: str) -> None:
+    """A constant that is only turned, or de-quantised and turned, takes flash once and no RAM and no time."""
+    helper = onnx.helper
+    weights = np.random.default_rng(0).normal(size=(256, 128)).astype(np.float32)
+    product = helper.make_node("MatMul", ["x", "w"], ["y"])
+    turn = helper.make_node("Transpose", ["v"], ["w"], perm=[1, 0])
+    shapes = ([1, 256], [1, 128])
+    plain = onnx_model(tmp_path / "plain.onnx", [product], {"w": weights}, shapes)
+    turned = onnx_model(tmp_path / "turned.onnx", [turn, product], {"v": weights.T.copy()}, shapes)
+    unpack = helper.make_node("DequantizeLinear", ["q", "s"], ["v"])
+    codes = {"q": np.ones((128, 256), np.int8), "s": np.float32(0.5)}
+    packed = onnx_model(tmp_path / "packed.onnx", [unpack, turn, product], codes, shapes)
+    expected, found, small = (assess(path, load_board(board)) for path in (plain, turned, packed))
+    assert found.weights_bytes == expected.weights_bytes == 4 * 256 * 128
+    assert small.weights_bytes == 256 * 128
+    assert expected.latency is not None and found.latency is not None and small.latency is not None
+    for other in (found, small):
+        assert other.fits and other.activations_bytes == expected.activations_bytes
+    assert found.latency.ms == expected.latency.ms
+    assert [op.kind for op in small.latency.ops] == ["MatMul"]
+
+
+@pytest.mark.parametrize("kind", ["CUSTOM", "RANDOM_STANDARD_NORMAL"])
+def test_what_chance_or_a_custom_operator_makes_of_constants_is_not_folded(tmp_path: Path, kind: str) -> None:
+    model = Model()
+    x, made, y = (model.tensor((1, 16), "float32") for _ in range(3))
+    model.op(kind, [model.tensor((2,), "int32", data=np.array([1, 16]))], [made])
+    if kind == "CUSTOM":
+        model.model.operatorCodes[-1].customCode = b"Foo"
+    model.op("ADD", [x, made], [y])
+    path = tmp_path / "m.tflite"
+    path.write_bytes(model.pack([x], [y]))
+    found = assess(path, load_board("stm32n6"))
+    assert not found.fits and kind in found.reasons[0]
+    assert {advice.verdict for advice in recommend(path).boards} == {"no"}
+
+
 def test_what_follows_from_constants_is_folded(tmp_path: Path) -> None:
     """An operator that no board is known to run is no obstacle where its result is known before."""
     helper = onnx.helper

@@ -83,6 +83,18 @@ def test_its_own_report_is_taken(capsys: Capsys, model: Path, tmp_path: Path) ->
     assert compiled(capsys, model, "stm32h7", report(tmp_path / "c", "/work/my_net.tflite")).code == 0
 
 
+def test_what_says_nothing_of_its_model_and_chip_may_be_anybodys(capsys: Capsys, model: Path, tmp_path: Path) -> None:
+    """A report whose lines hold what edgeai cannot take off leaves no name, no target and no size to hold against."""
+    lines = (report(tmp_path / "a") / "network_generate_report.txt").read_text().splitlines()
+    source = tmp_path / "quoted.txt"
+    source.write_text("\n".join(f"> {line}" for line in lines))
+    outcome = compiled(capsys, model, "stm32h7", source)
+    assert outcome.code == 2 and "does not say of which model or chip it is" in outcome.err
+    source.write_text("\n".join(f"INFO: {line}" for line in lines))
+    assert compiled(capsys, model, "stm32h7", source).code == 0
+    assert compiled(capsys, model, "stm32n6", source).code == 2
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -255,6 +255,8 @@ PREFIXES = [
     lambda i: f"[2026-06-16 21:38:{i % 60:02d}] ",
     lambda i: f"Jun 16 21:38:{i % 60:02d} build-7 stedgeai[{4000 + i % 7}]: ",
     lambda i: f"{i:06d} | ",
+    lambda i: "INFO: ",
+    lambda i: "[stedgeai] ",
 ]
 
 
@@ -268,7 +270,8 @@ def test_a_prefix_and_blank_lines_change_nothing(
     prefixed = [f"{prefix(i)}{line}" for i, line in enumerate(lines)]
     dice = random.Random(5)
     spaced = [line for entry in prefixed for line in ([entry, ""] if dice.random() < 0.2 else [entry])]
-    for text in (prefixed, spaced):
+    doubled = [line for entry in prefixed for line in (entry, "")]
+    for text in (prefixed, spaced, doubled):
         found = read_texts("\n".join(text))
         for report, other in zip(found.reports, whole.reports, strict=True):
             for part in ("summary", "layers", "pools", "epochs", "sections", "files", "version", "compiler", "target"):
