@@ -190,7 +190,9 @@ def render(results: list[EvalResult]) -> str:
     lines += [("views", text) for text in views]
     lines += list(dict.fromkeys(line for result in results for line in remarks(result)))
     if len(sizes) > 1:
-        lines.append(("WARNING", f"rows of {', '.join(map(str, sizes))} px do not compare: pass --imgsz"))
+        free = any(Path(result.model.name).suffix.lower() in CHECKPOINTS for result in results)
+        advice = "pass --imgsz" if free else "pass files of one size"
+        lines.append(("WARNING", f"rows of {', '.join(map(str, sizes))} px do not compare: {advice}"))
     return f"{table(header, shown, right=range(4, len(header)))}\n\n{facts(lines)}"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from edgeai import __version__
 from edgeai.artifacts import Count, Fact, Footprint, MemoryEstimate, PoolUse, Provenance
 from edgeai.board import Board, Pool
-from edgeai.errors import InputError
+from edgeai.errors import BudgetError, InputError
 from edgeai.files import file_ref
 from edgeai.footprint.live import Peak, live_ranges, peak
 from edgeai.footprint.memory import estimate_memory, summarise_support, target_of
@@ -49,7 +49,9 @@ def estimate_graph(
     graph: Graph, path: Path, board: Board, version: str = "", limits: Limits | None = None
 ) -> Footprint:
     """As `estimate`, of a network that has been read from `path`, or of a variant of it."""
-    _closed(graph, path)
+    _readable(graph, path)
+    unknown = _does_not_run(graph, board, version)
+    _closed(graph, path, unknown)
     ranges = live_ranges(graph)
     top = peak(graph, ranges)
     weights = constants(graph).total
@@ -57,7 +59,6 @@ def estimate_graph(
     placed = plan(ranges, room.ram)
     pools = (*_ram_use(room, placed, weights), *_filled(room.flash, weights))
     memory = estimate_memory(graph, board, version, placed)
-    unknown = _does_not_run(graph, board, version)
     blocking = _overflows(pools)
     blocking += _over_runtime(board, room, memory) if target_of(board) == "mcu" and not blocking else []
     blocking += _over_budget(board, limits or Limits(), placed, memory)
@@ -97,11 +98,17 @@ def estimate_graph(
     )
 
 
-def _closed(graph: Graph, path: Path) -> None:
+def _readable(graph: Graph, path: Path) -> None:
     # protobuf hands out bytes where a text of a damaged file is not UTF-8
     if not all(isinstance(text, str) for text in (*(op.kind for op in graph.ops), *(t.name for t in graph.tensors))):
         raise InputError(f"{path} is damaged: a name in it is no text", "copy or convert it again")
+
+
+def _closed(graph: Graph, path: Path, unknown: Sequence[str]) -> None:
+    """Raises BudgetError where a shape is open because an operator is `unknown`, InputError where it is for others."""
     open_tensor = next((t for t in graph.tensors if t.dynamic and not t.is_constant and t.name), None)
+    if open_tensor is not None and unknown and open_tensor.index not in graph.inputs:
+        raise BudgetError(f"{path}: {unknown[0]}", "the shapes behind it are not known, so there is no memory to tell")
     if open_tensor is not None:
         raise InputError(
             f"{path}: tensor {open_tensor.name!r} has no fixed shape, so its memory is not known",

@@ -127,7 +127,7 @@ def static_tensors(graph: Graph) -> frozenset[int]:
     """Tensors that follow from constants and shapes alone; nothing that chance or a custom operator makes of them."""
     found = {t.index for t in graph.tensors if t.is_constant}
     for op in graph.ops:
-        if op.kind in RANDOM or op.kind.startswith("CUSTOM:"):
+        if op.kind in RANDOM or str(op.kind).startswith("CUSTOM:"):
             continue
         if op.kind in SHAPE or (op.kind != DEQUANTIZE and op.inputs and all(t < 0 or t in found for t in op.inputs)):
             found |= set(op.outputs)

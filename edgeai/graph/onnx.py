@@ -24,18 +24,26 @@ MAX_NODES = 20_000
 # what an exporter leaves to be computed although it follows from fixed shapes
 UNFOLDED = frozenset({"Shape", "ConstantOfShape", "Range"})
 
+QLINEAR_OF_ONE = ("QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax", "QLinearAveragePool",
+                  "QLinearGlobalAveragePool", "QLinearReduceMean")  # fmt: skip
 # operators that hold quantisation parameters: (tensor among inputs, its scale, its zero point, default axis)
 QUANTIZED_INPUTS: dict[str, tuple[tuple[int, int, int, int], ...]] = {
     "DequantizeLinear": ((0, 1, 2, 1),),
     "QuantizeLinear": ((0, 1, 2, 1),),  # matters where the input is a constant
     "QLinearConv": ((0, 1, 2, 1), (3, 4, 5, 0)),
     "QLinearMatMul": ((0, 1, 2, 1), (3, 4, 5, 1)),
+    # onnxruntime's (com.microsoft)
+    **dict.fromkeys(("QLinearAdd", "QLinearMul"), ((0, 1, 2, 1), (3, 4, 5, 1))),
+    **dict.fromkeys(QLINEAR_OF_ONE, ((0, 1, 2, 1),)),
 }
 # the same for their output: (scale, zero point, default axis)
 QUANTIZED_OUTPUTS: dict[str, tuple[int, int, int]] = {
     "QuantizeLinear": (1, 2, 1),
     "QLinearConv": (6, 7, 1),
     "QLinearMatMul": (6, 7, 1),
+    **dict.fromkeys(("QLinearAdd", "QLinearMul"), (6, 7, 1)),
+    **dict.fromkeys(QLINEAR_OF_ONE, (3, 4, 1)),
+    "QLinearConcat": (0, 1, 1),
 }
 
 _Scales = tuple[tuple[float, ...], tuple[int, ...], int]
@@ -58,6 +66,8 @@ def read_onnx(data: bytes, name: str = "the file", imgsz: int = 0) -> Graph:
         raise InputError(message, "copy or export it again") from None
     if not model.graph.node:
         raise InputError(f"{name} holds no ONNX network", "copy or export it again")
+    if model.graph.sparse_initializer:
+        raise InputError(f"{name} holds sparse constants, which nothing here reads", "export it with dense weights")
     try:
         in_order(model.graph)
         if imgsz:
@@ -261,10 +271,13 @@ class _Builder:
         """Scales, zero points and axis of every value that a quantising operator describes."""
         found: dict[str, _Scales] = {}
         for node in self.nodes:
-            if node.op_type not in QUANTIZED_INPUTS:
+            if node.op_type not in QUANTIZED_OUTPUTS and node.op_type not in QUANTIZED_INPUTS:
                 continue
             axis = _integer(_attributes(node).get("axis"), -100)
-            for value, scale, zero, default in QUANTIZED_INPUTS[node.op_type]:
+            joined = range(2, len(node.input), 3) if node.op_type == "QLinearConcat" else ()
+            for value, scale, zero, default in (
+                *QUANTIZED_INPUTS.get(node.op_type, ()), *((place, place + 1, place + 2, 1) for place in joined),
+            ):  # fmt: skip
                 name = _input(node, value)
                 if node.op_type != "QuantizeLinear" or name in self.constants:
                     self.describe(found, name, node, (scale, zero, default if axis == -100 else axis))

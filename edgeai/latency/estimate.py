@@ -133,7 +133,9 @@ def _assess(graph: Graph, path: Path, board: Board, version: str, limits: Limits
     reasons = found.reasons
     if limit and latency.ms.point > limit:
         ms = latency.ms.point
-        reasons = (f"latency is over its budget by {ms - limit:.1f} ms: {ms:.1f} of {limit:g} ms", *reasons)
+        digits = next((digits for digits in range(1, 9) if round(ms, digits) > limit), 9)  # 30.0 of 30 tells nothing
+        over = f"{ms - limit:.{digits}f} ms: {ms:.{digits}f} of {limit:g} ms"
+        reasons = (f"latency is over its budget by {over}", *reasons)
     fits = found.fits and reasons is found.reasons
     return dataclasses.replace(found, latency=latency, reasons=reasons, fits=fits, memory_fits=found.fits)
 

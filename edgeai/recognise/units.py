@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeai.graph.opcodes import BITS
+from edgeai.graph.scales import faults
 from edgeai.graph.types import QUANTIZERS, Graph, Op, Tensor
 from edgeai.recognise.reading import Reading
 from edgeai.recognise.trace import (
@@ -56,7 +57,7 @@ def box_unit(graph: Graph, reading: Reading, imgsz: int) -> Found:
 
 
 def _by_scale(tensor: Tensor, imgsz: int) -> Found:
-    if not tensor.quantized:
+    if not tensor.quantized or any(faults(tensor)):
         return Found()
     _, high = real_range(tensor)
     proof = f"scale {tensor.scale:.4g}, so at most {high:.4g}"

@@ -297,6 +297,19 @@ def test_what_chance_or_a_custom_operator_makes_of_constants_is_not_folded(tmp_p
     assert {advice.verdict for advice in recommend(path).boards} == {"no"}
 
 
+@pytest.mark.parametrize("command", [("footprint", "--board", "stm32n6"), ("recommend",)])
+def test_an_operator_that_hides_the_shapes_behind_it_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    nodes = [
+        onnx.helper.make_node("Relu", ["x"], ["a"]), onnx.helper.make_node("Foo", ["a"], ["b"], domain="my"),
+        onnx.helper.make_node("Relu", ["b"], ["y"]),
+    ]  # fmt: skip
+    path = onnx_model(tmp_path / "m.onnx", nodes, {}, ([1, 8], [1, 8]), domains=("my",))
+    outcome = edgeai(capsys, command[0], path, *command[1:])
+    assert outcome.code == 3 and "CUSTOM:my:Foo does not run" in outcome.err
+
+
 def test_what_follows_from_constants_is_folded(tmp_path: Path) -> None:
     """An operator that no board is known to run is no obstacle where its result is known before."""
     helper = onnx.helper

@@ -64,6 +64,49 @@ def test_a_finding_and_an_error(tmp_path: Path, scale: float, zero: int, message
     assert message in caught.value.message and "inspect" in caught.value.hint
 
 
+def test_integers_without_a_scale(tmp_path: Path) -> None:
+    """Inside a network that computes with scales they stand for nothing; places and new types need none."""
+    model = Model()
+    x, y = (model.tensor((1, 4, 4, 8), "int8", 0.1) for _ in range(2))
+    bare = model.tensor((1, 4, 4, 8), "int8")
+    model.op("RELU", [x], [bare])
+    model.op("RELU", [bare], [y])
+    path = tmp_path / "m.tflite"
+    path.write_bytes(model.pack([x], [y]))
+    assert sum("int8 without a scale, and RELU" in finding for finding in audit(path).findings) == 1
+    with pytest.raises(InputError, match="without a scale"):
+        load_graph(path)
+    model = Model()
+    x, cast, y = model.tensor((1, 8), "uint8"), model.tensor((1, 8), "float32"), model.tensor((1,), "int32")
+    model.op("CAST", [x], [cast])
+    model.op("ARG_MAX", [cast, model.tensor((1,), "int32", data=np.array([1]))], [y])
+    path.write_bytes(model.pack([x], [y]))
+    load_graph(path)
+
+
+@pytest.mark.parametrize("scale", [math.nan, -0.1, 0.0])
+@pytest.mark.parametrize("kind", ["QLinearAdd", "QLinearConcat", "QLinearSigmoid", "QLinearGlobalAveragePool"])
+def test_the_scales_of_onnxruntimes_own_operators(tmp_path: Path, kind: str, scale: float) -> None:
+    helper, proto = onnx.helper, onnx.TensorProto
+    inputs = {
+        "QLinearAdd": ["a", "s", "z", "a", "bad", "z", "s", "z"],
+        "QLinearConcat": ["s", "z", "a", "bad", "z"],
+        "QLinearSigmoid": ["a", "s", "z", "bad", "z"],
+        "QLinearGlobalAveragePool": ["a", "bad", "z", "s", "z"],
+    }[kind]
+    given = [onnx.numpy_helper.from_array(np.float32(v), n) for n, v in (("s", 0.1), ("bad", scale))]
+    given.append(onnx.numpy_helper.from_array(np.int8(0), "z"))
+    ends = [[helper.make_tensor_value_info(name, proto.INT8, [1, 4, 2, 2])] for name in ("a", "y")]
+    extra = {"axis": 1} if kind == "QLinearConcat" else {}
+    graph = helper.make_graph(
+        [helper.make_node(kind, inputs, ["y"], domain="com.microsoft", **extra)], "g", *ends, given
+    )
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    path = tmp_path / "m.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=9), path)
+    assert any(f"scale {scale:g}" in finding for finding in audit(path).findings)
+
+
 @pytest.mark.parametrize(("scale", "message"), [(s, m) for s, z, m in BAD if z == 0])
 def test_the_same_in_onnx(tmp_path: Path, scale: float, message: str) -> None:
     path = onnx_file(tmp_path / "m.onnx", scale, 0)
