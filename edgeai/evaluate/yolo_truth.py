@@ -69,18 +69,27 @@ def _written(values: NDArray[np.float64]) -> Floats:
 
 
 def joined(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """One outline [P, 2] of several: from each a bridge leads to the next and back, between their nearest points."""
+    """One outline [P, 2] of several: from each a bridge leads to the next and back, between their nearest points.
+
+    It starts where the first bridge does, and a part in the middle is walked so that its two bridges come in the order
+    of its points: where an outline starts decides where it is sampled.
+    """
     if len(parts) == 1:
         return parts[0]
     links = [_nearest(part, following) for part, following in pairwise(parts)]
-    walk = np.zeros((0, 2))
-    for place in reversed(range(len(parts))):
-        enter = links[place - 1][1] if place else 0
-        ring = np.roll(parts[place], -enter, axis=0)
-        ring = np.concatenate([ring, ring[:1]])
-        leave = (links[place][0] - enter) % len(parts[place]) if place < len(links) else 0
-        walk = np.concatenate([ring[: leave + 1], walk, ring[leave:]]) if len(walk) else ring
-    return walk
+    walk = _ring(parts[-1], links[-1][1])
+    for place in range(len(parts) - 2, 0, -1):
+        part, enter, leave = parts[place], links[place - 1][1], links[place][0]
+        if enter > leave:
+            part, enter, leave = part[::-1], len(part) - 1 - enter, len(part) - 1 - leave
+        ring = _ring(part, enter)
+        walk = np.concatenate([ring[: leave - enter + 1], walk, ring[leave - enter :]])
+    return np.concatenate([_ring(parts[0], links[0][0]), walk])
+
+
+def _ring(part: NDArray[np.float64], start: int) -> NDArray[np.float64]:
+    """A closed outline from one of its points on, with that point again at the end."""
+    return np.concatenate([part[start:], part[:start], part[start : start + 1]])
 
 
 def _nearest(one: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[int, int]:
@@ -108,7 +117,7 @@ def masks(labels: Sequence[Label], frame: Frame) -> NDArray[np.bool_]:
     count = longest + 1 if longest > POINTS else POINTS
     drawn = np.stack([_drawn(sampled(label.outline, count), frame) for label in labels])
     owner = np.full(shape, -1)
-    for place in np.argsort(-drawn.sum(axis=(1, 2), dtype=np.int64), kind="stable"):
+    for place in (-drawn.sum(axis=(1, 2), dtype=np.int64)).argsort():  # numpy's own sort, as there
         owner[drawn[place]] = place
     result: NDArray[np.bool_] = owner[None] == np.arange(len(labels))[:, None, None]
     return result
