@@ -3,8 +3,12 @@
     python tests/bench/mask_threshold.py choose [--kit FOLDER] [--out FOLDER]
     python tests/bench/mask_threshold.py report [--kit FOLDER] [--out FOLDER]
 
-A variant is a threshold t of the logit, or a shift of the mask right and down by half a pixel of the input or back. The
-rule, fixed before anything was measured: `choose` takes the variant with the highest mask AP under pycocotools, mean of
+A variant is a threshold t of the logit, or a shift of the mask right and down by half a pixel of the input or back, or a
+way over whole pixels of the input: the mask is cut at the size of the input, and a pixel of the image is in it where
+more than half, or all, of what is interpolated there is. All is what files written by `yolo val save_json=True` hold:
+their bytes are cut off, not rounded, which takes half a pixel of the input off every edge.
+
+The rule, fixed before anything was measured: `choose` takes the variant with the highest mask AP under pycocotools, mean of
 256 and 320 px of the float network, on the 83 images of train_extra, and writes it to chosen.json. `report` reads the
 171 images of val for the first time, for the chosen variant and for logit > 0 only: mask AP of both and the gain with
 its paired-bootstrap interval, on the float network and on ST's int8 file, which had no part in the choice.
@@ -17,7 +21,7 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from unittest import mock
 
@@ -50,15 +54,20 @@ class Variant:
 
     threshold: float = 0.0
     shift: float = 0.0
+    share: float = 0.0  # of the pixels of the input that must be in the mask; 0.0: they are left out
 
     def __str__(self) -> str:
+        if self.share:
+            return f"over pixels of the input, {'all' if self.share == ALL else 'more than half'} in"
         return f"logit > {self.threshold:g}" + (f", moved {self.shift:+g} px" if self.shift else "")
 
 
+ALL = 0.999
 USUAL = Variant()
 VARIANTS = (
     *(Variant(threshold) for threshold in (-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)),
     *(Variant(0.0, shift) for shift in (-0.5, 0.5)),
+    *(Variant(share=share) for share in (0.5, ALL)),
 )
 
 
@@ -104,12 +113,36 @@ def cut(
 ) -> tuple[masks.Rle, ...]:
     """`masks.encode_masks` of a variant. The threshold is one more prototype of ones, with the coefficient -t: every
     logit falls by t, and so does what is interpolated between them."""
+    if variant.share:
+        return over_pixels(variant.share, boxes, coefs, proto, height, width)
     if variant.threshold:
         coefs = np.concatenate([coefs, np.full((len(coefs), 1), -variant.threshold, np.float32)], axis=1)
         proto = np.concatenate([proto, np.ones((*proto.shape[:2], 1), np.float32)], axis=2)
     shifted = mock.patch.object(masks, "_interpolation", Shifted(variant.shift / STRIDE))
     with shifted if variant.shift else nullcontext():
         return masks.encode_masks(boxes, coefs, proto, height, width)
+
+
+def over_pixels(
+    share: float, boxes: np.ndarray, coefs: np.ndarray, proto: np.ndarray, height: int, width: int
+) -> tuple[masks.Rle, ...]:
+    """Masks cut at the size of the input, inside their boxes, and brought to the size of the image from there."""
+    import cv2
+
+    rows, columns, _ = proto.shape
+    size = (columns * STRIDE, rows * STRIDE)
+    gain = min(size[1] / height, size[0] / width)
+    left, top = (size[0] - round(width * gain)) // 2, (size[1] - round(height * gain)) // 2
+    whole = np.array([[0, 0, width, height]], np.float32)
+    result: list[masks.Rle] = []
+    for box, coef in zip(boxes, coefs, strict=True):
+        inside = cv2.resize(proto @ coef, size, interpolation=cv2.INTER_LINEAR) > 0
+        x1, y1, x2, y2 = np.ceil(box * gain + np.array([left, top] * 2)).astype(int).tolist()
+        inside[:y1] = inside[y2:] = False
+        inside[:, :x1] = inside[:, x2:] = False
+        value = inside[:, :, None].astype(np.float32) - np.float32(share)
+        result += masks.encode_masks(whole, np.ones((1, 1), np.float32), value, height, width)
+    return tuple(result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +174,7 @@ def choose(kit: Path, out: Path) -> str:
             by_size[size] = figures(runner, dataset, VARIANTS)
     mean = {variant: float(np.mean([by_size[size][variant].ap for size in SIZES])) for variant in VARIANTS}
     best = max(VARIANTS, key=lambda variant: mean[variant])
-    write_text(out / "chosen.json", json.dumps({"threshold": best.threshold, "shift": best.shift}) + "\n")
+    write_text(out / "chosen.json", json.dumps(asdict(best)) + "\n")
     rows = [
         [str(v), *(f"{by_size[size][v].ap:.2f} / {by_size[size][v].ap50:.2f}" for size in SIZES), f"{mean[v]:.2f}"]
         for v in VARIANTS
