@@ -3,15 +3,15 @@
     python tests/bench/mask_threshold.py choose [--kit FOLDER] [--out FOLDER]
     python tests/bench/mask_threshold.py report [--kit FOLDER] [--out FOLDER]
 
-A variant is a threshold t of the logit, or a shift of the mask right and down by half a pixel of the input or back, or a
-way over whole pixels of the input: the mask is cut at the size of the input, and a pixel of the image is in it where
+A variant is a threshold t of the logit, or a shift of the mask right and down by half a pixel of the input or back, or
+a way over whole pixels of the input: the mask is cut at the size of the input, and a pixel of the image is in it where
 more than half, or all, of what is interpolated there is. All is what files written by `yolo val save_json=True` hold:
 their bytes are cut off, not rounded, which takes half a pixel of the input off every edge.
 
-The rule, fixed before anything was measured: `choose` takes the variant with the highest mask AP under pycocotools, mean of
-256 and 320 px of the float network, on the 83 images of train_extra, and writes it to chosen.json. `report` reads the
-171 images of val for the first time, for the chosen variant and for logit > 0 only: mask AP of both and the gain with
-its paired-bootstrap interval, on the float network and on ST's int8 file, which had no part in the choice.
+The rule, fixed before val was read: `choose` takes the variant with the highest mask AP under pycocotools, mean of 256
+and 320 px of the float network, on the 83 images of train_extra, and writes it to chosen.json. `report` reads the 171
+images of val, for the chosen variant and for logit > 0 only: mask AP of both and the gain with its paired-bootstrap
+interval, on the float network and on ST's int8 file, which had no part in the choice.
 """
 
 from __future__ import annotations
