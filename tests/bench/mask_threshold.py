@@ -133,7 +133,7 @@ def over_pixels(
     size = (columns * STRIDE, rows * STRIDE)
     gain = min(size[1] / height, size[0] / width)
     left, top = (size[0] - round(width * gain)) // 2, (size[1] - round(height * gain)) // 2
-    whole = np.array([[0, 0, width, height]], np.float32)
+    pixel, limit = np.array([-1, -1, 1, 1]) / gain, np.array([width, height] * 2)
     result: list[masks.Rle] = []
     for box, coef in zip(boxes, coefs, strict=True):
         inside = cv2.resize(proto @ coef, size, interpolation=cv2.INTER_LINEAR) > 0
@@ -141,7 +141,8 @@ def over_pixels(
         inside[:y1] = inside[y2:] = False
         inside[:, :x1] = inside[:, x2:] = False
         value = inside[:, :, None].astype(np.float32) - np.float32(share)
-        result += masks.encode_masks(whole, np.ones((1, 1), np.float32), value, height, width)
+        around = np.clip(box + pixel, 0, limit).astype(np.float32)[None]  # nothing lies further out
+        result += masks.encode_masks(around, np.ones((1, 1), np.float32), value, height, width)
     return tuple(result)
 
 

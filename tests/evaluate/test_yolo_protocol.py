@@ -249,6 +249,16 @@ def test_what_yolo_val_does_not_do_is_refused(options: tuple[str, ...], capsys: 
     assert len(outcome.err.strip().splitlines()) == 2
 
 
+@pytest.mark.kit
+def test_classifiers_are_refused(kit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.jpg").write_bytes((kit / "coco/val/images/000000000285.jpg").read_bytes())
+    classifier = next((kit / "tflite").glob("mobilenet_v1_0.25_96*.tflite"))
+    outcome = edgeai(capsys, "evaluate", classifier, "--images", tmp_path, "--protocol", "ultralytics")
+    refused(outcome, 2, "--protocol ultralytics is for detection and segmentation networks", "leave it out")
+
+
 def result(tool: str, letterbox: str = "centred", name: str = "m.pt") -> EvalResult:
     protocol = EvalProtocol("val", "f" * 64, "e" * 64, 24, 256, letterbox, 0.001, 0.7, 300, True, tool)
     metrics = tuple(Metric(figure, 50.0) for figure in NAMES)
