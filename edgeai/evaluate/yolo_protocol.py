@@ -7,11 +7,12 @@ rules are those of version 8.4.190, told by its source; figures of other version
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeai.artifacts import ULTRALYTICS, ClassMetric, EvalResult, Metric
+from edgeai.artifacts import ULTRALYTICS, ClassMetric, Contract, EvalResult, Metric
 from edgeai.errors import InputError
 from edgeai.evaluate.backends.base import Runner
 from edgeai.evaluate.blas import one_blas_thread
@@ -89,13 +90,23 @@ def _held_against(
     outputs = runner.infer(picture(read_as_annotated(image), frame))
     contract = runner.see(outputs, thresholds.conf)
     found = decode(outputs, contract, thresholds.conf)
-    kept = suppressed(found, contract, thresholds)
+    kept = first_of_equals(found, contract, thresholds)
     scores, classes = found.scores[kept], found.classes[kept]
     objects = np.array([label.label for label in labels], np.int64)
     ious = [box_ious(boxes(labels, frame), found.boxes[found.rows[kept]])]
     if found.proto is not None:
         ious.append(mask_ious(masks(labels, frame), _masks(found, found.rows[kept], found.proto, frame)))
     return tuple(Hits(hits(each, objects, classes), scores, classes, objects) for each in ious)
+
+
+def first_of_equals(found: Candidates, contract: Contract, thresholds: Thresholds) -> Indices:
+    """The candidates that stay, best first. Of equal scores the earlier one is better, as in torchvision; `nms` takes
+    the later one, and is shown them the other way round."""
+    if contract.layout == "end2end":
+        return suppressed(found, contract, thresholds)
+    turned = replace(found, rows=found.rows[::-1], scores=found.scores[::-1], classes=found.classes[::-1])
+    result: Indices = len(found.scores) - 1 - suppressed(turned, contract, thresholds)
+    return result
 
 
 def _masks(found: Candidates, rows: Indices, proto: NDArray[np.float32], frame: Frame) -> NDArray[np.bool_]:

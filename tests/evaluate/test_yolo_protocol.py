@@ -16,13 +16,27 @@ import pytest
 from click.testing import CliRunner
 from helpers import edgeai, refused
 
-from edgeai.artifacts import EvalProtocol, EvalResult, FileRef, Metric, Provenance, from_json, to_json
+from edgeai.artifacts import (
+    Contract,
+    EvalProtocol,
+    EvalResult,
+    FileRef,
+    Metric,
+    ModelSpec,
+    OutputRole,
+    Provenance,
+    from_json,
+    to_json,
+)
 from edgeai.cli.evaluate import command, render
 from edgeai.errors import InputError
 from edgeai.evaluate.dataset import Dataset, Image
+from edgeai.evaluate.decode import Candidates
 from edgeai.evaluate.ground_truth import read_dataset
+from edgeai.evaluate.postprocess import Thresholds, suppressed
 from edgeai.evaluate.yolo_ap import THRESHOLDS, Hits, area, average_precisions, box_ious, hits, mask_ious
 from edgeai.evaluate.yolo_frames import Frame, frames, picture
+from edgeai.evaluate.yolo_protocol import first_of_equals
 from edgeai.evaluate.yolo_truth import as_label, boxes, joined, masks, sampled
 from edgeai.gate.policy import Rule, judge
 from edgeai.models.bundled import bundled_model
@@ -117,6 +131,19 @@ def test_overlaps_by_hand() -> None:
     left[:, :, :2], right[:, :, 1:] = True, True
     np.testing.assert_allclose(mask_ious(left, right), [[1 / 3]], atol=1e-6)
     assert mask_ious(left, right[:0]).shape == (1, 0)
+
+
+def test_of_equal_scores_the_earlier_box_stays() -> None:
+    """As torchvision's NMS has it; int8 scores tie often. Ours keeps the later one."""
+    near = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [50, 50, 60, 60]], np.float32)
+    scores = np.array([0.5, 0.5, 0.7], np.float32)
+    found = Candidates(near, np.zeros((3, 0), np.float32), np.arange(3), np.zeros(3, np.int64), scores, None)
+    spec = ModelSpec("m", "yolov8", "detect", "n", ("a",), imgsz=64)
+    contract = Contract(spec, "concat", 64, (OutputRole(0, "pred"),), 1.0)
+    assert first_of_equals(found, contract, Thresholds()).tolist() == [2, 0]
+    assert suppressed(found, contract, Thresholds()).tolist() == [2, 1]
+    selects = dataclasses.replace(contract, layout="end2end")
+    assert first_of_equals(found, selects, Thresholds()).tolist() == [2, 0, 1]
 
 
 # --- pictures -----------------------------------------------------------------------------------
@@ -226,12 +253,16 @@ def test_a_checkpoint_has_the_figures_of_yolo_val(kit: Path) -> None:
 
 
 @pytest.mark.kit
-def test_a_file_of_fixed_size_has_the_figures_of_yolo_val(kit: Path, tmp_path: Path) -> None:
+def test_files_of_fixed_and_of_open_size_have_the_figures_of_yolo_val(kit: Path, tmp_path: Path) -> None:
     with tarfile.open(kit / "weights2/onnx/yolov8n-seg-256.onnx.tar.xz") as packed:
-        packed.extract("yolov8n-seg-256.onnx", tmp_path, filter="data")
+        for name in ("yolov8n-seg-256.onnx", "yolov8n-seg-256-dynamic.onnx"):
+            packed.extract(name, tmp_path, filter="data")
     result = measured(kit, tmp_path / "yolov8n-seg-256.onnx", "--protocol", "ultralytics")
     assert [result.metric(name) for name in NAMES] == pytest.approx(FIXED, abs=0.02)
     assert "rectangles" not in result.protocol.letterbox
+    open_size = measured(kit, tmp_path / "yolov8n-seg-256-dynamic.onnx", "--imgsz", "256", "--protocol", "ultralytics")
+    assert [open_size.metric(name) for name in NAMES] == pytest.approx(CHECKPOINT, abs=0.02)
+    assert "rectangles" in open_size.protocol.letterbox
     plain = measured(kit, tmp_path / "yolov8n-seg-256.onnx")
     assert [plain.metric(name) for name in NAMES] != pytest.approx(FIXED, abs=AS_SHOWN)
     with pytest.raises(InputError, match="metric_tool"):
