@@ -207,7 +207,7 @@ def render(results: list[EvalResult]) -> str:
     if len(sizes) > 1:
         lines.append(("WARNING", f"rows of {', '.join(map(str, sizes))} px do not compare: pass --imgsz"))
     if len({result.protocol.letterbox for result in results}) > 1:
-        lines.append(("WARNING", "a checkpoint saw rectangles, a file squares: these rows do not compare"))
+        lines.append(("WARNING", "some rows saw rectangles, others squares: they do not compare"))
     return f"{table(header, shown, right=range(4, len(header)))}\n\n{facts(lines)}"
 
 
