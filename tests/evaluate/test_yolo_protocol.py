@@ -40,6 +40,7 @@ from edgeai.evaluate.yolo_protocol import first_of_equals
 from edgeai.evaluate.yolo_truth import as_label, boxes, joined, masks, sampled
 from edgeai.gate.policy import Rule, judge
 from edgeai.models.bundled import bundled_model
+from edgeai.report.card_tables import accuracy
 
 NAMES = ("box_ap", "box_ap50", "mask_ap", "mask_ap50")
 CHECKPOINT = (33.690, 46.872, 28.786, 42.942)  # weights/yolov8n-seg.pt: rectangles
@@ -319,6 +320,13 @@ def test_results_say_whose_ap_they_hold_and_do_not_compare() -> None:
     with pytest.raises(InputError, match="--strict needs an interval") as error:
         judge(theirs, theirs, 1.0, rule=Rule(0.95, strict=True))
     assert "without --protocol" in error.value.hint
+
+
+def test_the_card_tells_the_rows_apart() -> None:
+    shown = accuracy([result("pycocotools 2.0.11"), result("Ultralytics 8.4.190's rules")], "256x256x3")
+    assert shown is not None
+    assert [row.cells[-1] for row in shown.rows] == ["torch/cpu", "torch/cpu, AP as Ultralytics"]
+    assert any("Ultralytics 8.4.190's rules" in note for note in shown.notes)
 
 
 def test_the_table_says_so_too_and_warns_of_rectangles_beside_squares() -> None:
