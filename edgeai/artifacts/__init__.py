@@ -5,6 +5,7 @@ Units: bytes, pixels, milliseconds and MACs, unless a name says otherwise.
 """
 
 from edgeai.artifacts.accuracy import (
+    ULTRALYTICS,
     ClassMatches,
     ClassMetric,
     DropInterval,
@@ -147,6 +148,7 @@ from edgeai.artifacts.verdict import (
 )
 
 __all__ = [
+    "ULTRALYTICS",
     "Activation",
     "AuditReport",
     "BaselineChange",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from edgeai.artifacts.base import Count, Fact, FileRef, Provenance
 from edgeai.errors import InputError
 
+ULTRALYTICS = "Ultralytics"  # how the metric tool of results counted as `yolo val` counts begins
+
 
 @dataclass(frozen=True, slots=True)
 class EvalProtocol:
@@ -24,6 +26,11 @@ class EvalProtocol:
     multi_label: bool
     metric_tool: str
     augmentation: str = "none"
+
+    @property
+    def as_ultralytics(self) -> bool:
+        """Whether AP was counted as `yolo val` counts it, which is not COCO's AP."""
+        return self.metric_tool.startswith(ULTRALYTICS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edgeai.sweep.engine import Engine
     from edgeai.sweep.shards import Opening
 
+Protocol = Literal["coco", "ultralytics"]
 COLUMNS = 80
 SHORTEST_NAME = 12
 CHECKPOINTS = frozenset({".pt", ".pth", ".safetensors"})  # files that do not fix their input size
@@ -62,6 +63,10 @@ FIGURES = ("box_ap", "box_ap50", "mask_ap", "mask_ap50")
 @click.option("--on", "on_board", metavar="BOARD", help="Run every image on this board; a stopped run goes on.")
 @click.option("--port", default="", metavar="PORT[:BAUD]", help="The serial port of --on.  [default: found]")
 @click.option("--max-det", type=int, default=300, show_default=True, help="Detections kept per image.")
+@click.option(
+    "--protocol", type=click.Choice(["coco", "ultralytics"]), default="coco", show_default=True,
+    help="Whose AP: pycocotools', or as `yolo val` shows it.",
+)  # fmt: skip
 @click.option("--tta", is_flag=True, help="Show every image at two scales, mirrored and not, and merge what is found.")
 @click.option("--shards", type=click.IntRange(min=1), metavar="N", help="Split the images into N pieces; same figures.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes for the pieces.")
@@ -91,6 +96,7 @@ def command(
     on_board: str | None,
     port: str,
     max_det: int,
+    protocol: Protocol,
     tta: bool,
     shards: int | None,
     workers: int,
@@ -113,6 +119,7 @@ def command(
     edgeai evaluate model.tflite --shards 8 --workers 2
     edgeai evaluate int8.tflite --on emulated-n6 --limit 5
     edgeai evaluate int8.tflite --as-on STM32MP257F-EV1
+    edgeai evaluate best.pt --imgsz 640 --protocol ultralytics
     """
     from edgeai.evaluate.backends import open_runner
     from edgeai.evaluate.postprocess import Thresholds
@@ -120,6 +127,8 @@ def command(
     from edgeai.sweep.shards import Opening
 
     _refuse_mixed(on_board, as_on_board, shards, workers, scheduler)
+    if protocol == "ultralytics":
+        _refuse_beside_ultralytics({"--tta": tta, "--shards": shards, "--on": on_board, "--as-on": as_on_board})
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
     asked = asked_of(head, boxes, input_range, mean, std, names=names)
     project = load_project()
@@ -140,7 +149,7 @@ def command(
                 opening = Opening(model, kernels, max(1, threads // workers), size, names, asked)
                 result = _evaluate_shards(opening, dataset, thresholds, tta, shards, engine)
             else:
-                result = _evaluate_one(model, opener, dataset, thresholds, tta)
+                result = _evaluate_one(model, opener, dataset, thresholds, tta, protocol)
             results.append(result)
             if target is not None:
                 write_text(target, to_json(result))
@@ -163,6 +172,13 @@ def _refuse_mixed(
         raise InputError(f"--shards and {option} exclude each other", "leave out --shards")
     if shards is None and (workers > 1 or scheduler):
         raise InputError("--workers and --scheduler are for pieces, and --shards is missing", "add --shards 8")
+
+
+def _refuse_beside_ultralytics(options: dict[str, object]) -> None:
+    """What `yolo val` does not do has no figure of its to be held against."""
+    given = next((name for name, value in options.items() if value), None)
+    if given:
+        raise InputError(f"--protocol ultralytics and {given} exclude each other", f"leave out {given}, or --protocol")
 
 
 def render(results: list[EvalResult]) -> str:
@@ -193,6 +209,8 @@ def render(results: list[EvalResult]) -> str:
         free = any(Path(result.model.name).suffix.lower() in CHECKPOINTS for result in results)
         advice = "pass --imgsz" if free else "pass files of one size"
         lines.append(("WARNING", f"rows of {', '.join(map(str, sizes))} px do not compare: {advice}"))
+    if len({result.protocol.letterbox for result in results}) > 1:
+        lines.append(("WARNING", "some rows saw rectangles, others squares: they do not compare"))
     return f"{table(header, shown, right=range(4, len(header)))}\n\n{facts(lines)}"
 
 
@@ -271,11 +289,17 @@ def _class_folders(images: Path, limit: int | None, skip_bad: bool) -> ClassFold
 
 
 def _evaluate_one(
-    model: Path, opener: Callable[[Path], Runner], dataset: Dataset | ClassFolders, thresholds: Thresholds, tta: bool
+    model: Path,
+    opener: Callable[[Path], Runner],
+    dataset: Dataset | ClassFolders,
+    thresholds: Thresholds,
+    tta: bool,
+    protocol: Protocol = "coco",
 ) -> EvalResult:
     from edgeai.evaluate.classify import ClassFolders, evaluate_classes
     from edgeai.evaluate.coco import evaluate
     from edgeai.evaluate.tta import VIEWS
+    from edgeai.evaluate.yolo_protocol import evaluate_as_ultralytics
 
     with (
         opener(model) as runner,
@@ -284,7 +308,12 @@ def _evaluate_one(
         if isinstance(dataset, ClassFolders):
             if tta:
                 raise InputError("--tta is for detection and segmentation networks", "leave it out for a classifier")
+            if protocol == "ultralytics":
+                what = "--protocol ultralytics is for detection and segmentation networks"
+                raise InputError(what, "leave it out for a classifier")
             return evaluate_classes(runner, dataset, progress.advance)
+        if protocol == "ultralytics":
+            return evaluate_as_ultralytics(runner, dataset, thresholds, progress.advance)
         return evaluate(
             runner,
             dataset,

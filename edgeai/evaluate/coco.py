@@ -86,7 +86,7 @@ def detect(
     """The detections of every image, in the order of the data set; one image is in memory at a time."""
     results = []
     with one_blas_thread():
-        _decide_units(runner, dataset)
+        decide_units(runner, dataset)
         for image in dataset.images:
             results.append(ImageDetections(image.id, _detect_one(runner, image, thresholds, views)))
             if progress is not None:
@@ -94,7 +94,7 @@ def detect(
     return tuple(results)
 
 
-def _decide_units(runner: Runner, dataset: Dataset) -> None:
+def decide_units(runner: Runner, dataset: Dataset) -> None:
     """The first pictures with a sure detection decide what the file leaves open, before a weak one does."""
     for image in dataset.images[:DECIDING_IMAGES]:
         if runner.contract.box_unit:
@@ -102,11 +102,17 @@ def _decide_units(runner: Runner, dataset: Dataset) -> None:
         runner.see(runner.infer(letterbox(read_image(image.path), runner.input_size)[0]))
 
 
-def _detect_one(runner: Runner, image: Image, thresholds: Thresholds, views: Sequence[View]) -> Detections:
+def read_as_annotated(image: Image) -> NDArray[np.uint8]:
+    """The pixels of an image [H, W, 3]. Raises InputError where they are not of the annotated size."""
     pixels = read_image(image.path)
     if pixels.shape[:2] != (image.height, image.width):
         real = f"{pixels.shape[1]}x{pixels.shape[0]}"
         raise InputError(f"{image.path.name} is {real}, annotated as {image.width}x{image.height}")
+    return pixels
+
+
+def _detect_one(runner: Runner, image: Image, thresholds: Thresholds, views: Sequence[View]) -> Detections:
+    pixels = read_as_annotated(image)
     if views:
         return detect_views(runner, pixels, thresholds, views)
     canvas, transform = letterbox(pixels, runner.input_size)
@@ -122,24 +128,52 @@ def summarise(
     views: Sequence[View] = (),
 ) -> EvalResult:
     """The result that the detections of `detect` amount to."""
-    contract = runner.contract
-    pairing = pair(contract.spec.names, dataset)
-    accuracy = measure(dataset, found, contract.spec.names, masks=contract.spec.task == "segment")
-    protocol = EvalProtocol(
+    spec = runner.contract.spec
+    protocol = protocol_of(
+        runner,
+        dataset,
+        thresholds,
+        letterbox=DESCRIPTION,
+        metric_tool=f"pycocotools {package_version('pycocotools').value}",
+        augmentation=describe(views, runner.input_size) if views else "none",
+    )
+    accuracy = measure(dataset, found, spec.names, masks=spec.task == "segment")
+    return result_of(runner, dataset, protocol, accuracy, sum(len(entry.found.scores) for entry in found))
+
+
+def protocol_of(
+    runner: Runner,
+    dataset: Dataset,
+    thresholds: Thresholds,
+    *,
+    letterbox: str,
+    metric_tool: str,
+    augmentation: str = "none",
+) -> EvalProtocol:
+    """What a result of this runner on this data set was measured under."""
+    return EvalProtocol(
         dataset=dataset.name,
         annotations_sha256=dataset.annotations.sha256,
         images_sha256=dataset.images_sha256,
         num_images=len(dataset.images),
         imgsz=runner.input_size,
-        letterbox=DESCRIPTION,
+        letterbox=letterbox,
         confidence=thresholds.conf,
         nms_iou=thresholds.iou,
         max_detections=thresholds.max_det,
         multi_label=True,
-        metric_tool=f"pycocotools {package_version('pycocotools').value}",
-        augmentation=describe(views, runner.input_size) if views else "none",
+        metric_tool=metric_tool,
+        augmentation=augmentation,
     )
-    options = (("conf", thresholds.conf), ("iou", thresholds.iou), ("max_det", thresholds.max_det))
+
+
+def result_of(
+    runner: Runner, dataset: Dataset, protocol: EvalProtocol, accuracy: Accuracy, detections: int
+) -> EvalResult:
+    """The artifact that says what was measured, of what and how."""
+    contract = runner.contract
+    pairing = pair(contract.spec.names, dataset)
+    options = (("conf", protocol.confidence), ("iou", protocol.nms_iou), ("max_det", protocol.max_detections))
     opencv = package_version("opencv-python-headless", "opencv-python")
     provenance = Provenance(
         stage="evaluate",
@@ -158,7 +192,7 @@ def summarise(
         protocol=protocol,
         metrics=accuracy.metrics,
         per_class=accuracy.per_class,
-        detections=sum(len(entry.found.scores) for entry in found),
+        detections=detections,
         provenance=provenance,
         matches=accuracy.matches,
         classes_by=pairing.by,

@@ -141,7 +141,9 @@ def check(name: str, baseline: EvalResult, candidate: EvalResult, limit: float, 
     if rule.interval:
         interval, note = _interval(name, baseline, candidate, limit, rule.interval)
     if rule.strict and interval is None:
-        raise InputError(f"--strict needs an interval, and {note}", "evaluate both models again with this edgeai")
+        again = "evaluate both models again with this edgeai"
+        hint = f"{again}, without --protocol" if baseline.protocol.as_ultralytics else again
+        raise InputError(f"--strict needs an interval, and {note}", hint)
     return GateCheck(name, before, after, drop, limit, _passes(drop, limit, interval, rule), interval, note)
 
 
@@ -164,7 +166,9 @@ def _interval(
     for result, found in zip((baseline, candidate), pair, strict=True):
         if found is None:
             kept = ", ".join(entry.metric for entry in result.matches)
-            why = f"it keeps those of {kept}" if kept else "it comes from an older edgeai, or is no detector's"
+            old = "it comes from an older edgeai, or is no detector's"
+            own = "AP as Ultralytics counts it is not made of COCO's matches"
+            why = f"it keeps those of {kept}" if kept else own if result.protocol.as_ultralytics else old
             return None, f"no interval for {name}: the result of {result.name} has no matches per image ({why})"
     before, after = pair
     assert before is not None and after is not None

@@ -26,6 +26,7 @@ from edgeai.report.subject import Subject
 
 KIB = 1024
 NONE = "–"
+AS_ULTRALYTICS = "AP as Ultralytics"
 CHECKED, UNCHECKED = "[x]", "[]"
 SERIES = ("STM32L0", "STM32L4", "STM32U5", "STM32H7", "STM32MP1", "STM32MP2", "STM32N6")
 CORE = "STEdgeAI Core version"
@@ -304,7 +305,8 @@ def _format(result: EvalResult) -> str:
 def _runs_on(result: EvalResult) -> str:
     if any(fact.name == "as_on" for fact in result.provenance.options):
         return f"{result.backend}, as on {result.name.rpartition(' as on ')[2]} (simulated)"
-    return result.backend + (", several views" if result.protocol.augmentation != "none" else "")
+    views = ", several views" if result.protocol.augmentation != "none" else ""
+    return result.backend + views + (f", {AS_ULTRALYTICS}" if result.protocol.as_ultralytics else "")
 
 
 def protocol_text(result: EvalResult) -> str:

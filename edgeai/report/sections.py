@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edgeai.artifacts import EvalResult, SweepResult, SweepRow
 from edgeai.artifacts.debug import DebugReport
-from edgeai.report.card_tables import protocol_text
+from edgeai.report.card_tables import AS_ULTRALYTICS, protocol_text
 from edgeai.report.charts import Dot, Interval, colour, intervals, legend, lines, scatter
 from edgeai.report.examples import Example, data_uri
 from edgeai.report.html_parts import Html, Part, bullets, details, join, paragraph, table, tag
@@ -26,7 +26,11 @@ def accuracy(page: Page) -> Html | None:
     """Float, int8, as on the MP2, on the board, and what it was compared with."""
     base, rows = page.baseline, _stages(page)
     if base is None:
-        rows = [("", result) for subject in page.subjects for result in subject.results]
+        rows = [
+            (AS_ULTRALYTICS if result.protocol.as_ultralytics else "", result)
+            for subject in page.subjects
+            for result in subject.results
+        ]
     if not rows:
         return None
     names = [name for name in FIGURES if any(m.name == name for m in rows[0][1].metrics)]
@@ -72,6 +76,8 @@ def _where(result: EvalResult) -> str:
         return f"as on {result.name.rpartition(' as on ')[2]}"
     if not result.backend.startswith(("litert", "onnxruntime", "torch")):
         return f"on {result.backend.partition('/')[0]}"
+    if result.protocol.as_ultralytics:
+        return AS_ULTRALYTICS
     return AUGMENTED if result.protocol.augmentation != "none" else result.backend
 
 

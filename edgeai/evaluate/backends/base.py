@@ -46,6 +46,7 @@ class Runner(ABC):
     options: tuple[Fact, ...] = ()
     versions: tuple[Fact, ...] = ()
     known: Known | None = None  # how the file was recognised; None where it did not have to be
+    any_shape: bool = False  # takes pictures [rows, columns, 3] of whole strides, not its square alone
     looked_at: int = 0  # pictures that were held against a head that only shapes speak for
 
     @property

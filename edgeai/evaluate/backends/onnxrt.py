@@ -47,6 +47,7 @@ class OnnxRunner(Runner):
         fixed = _fixed_size(entry)
         if fixed and imgsz and fixed != imgsz:
             raise InputError(f"{path.name} has an input of {fixed} pixels, not {imgsz}", f"use --imgsz {fixed}")
+        self.any_shape = not any(isinstance(side, int) and side != 3 for side in entry.shape[1:])
         self._input = entry.name
         graph = load_graph(path)
         self._image = graph.tensors[graph.inputs[0]]

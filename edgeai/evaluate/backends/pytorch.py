@@ -24,6 +24,8 @@ class TorchRunner(Runner):
     `contract` defaults to `raw_contract(spec, imgsz)`. Raises InputError for a classifier, ToolError without torch.
     """
 
+    any_shape = True
+
     def __init__(
         self, module: torch.nn.Module, spec: ModelSpec, model: FileRef, imgsz: int, contract: Contract | None = None
     ) -> None:
