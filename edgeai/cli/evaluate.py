@@ -191,7 +191,10 @@ def render(results: list[EvalResult]) -> str:
     rows = [_row(result, figures, len(sizes) > 1) for result in results]
     others = sum(max(width(line[i]) for line in [header, *rows]) + 2 for i in range(1, len(header)))
     room = max(SHORTEST_NAME, COLUMNS - others)
-    shown = [[shorten(row[0], room), *row[1:]] for row in rows]
+    names = [shorten(row[0], room) for row in rows]
+    if len(set(names)) < len({row[0] for row in rows}):  # two rows that nothing tells apart are worse than a wide table
+        names = [row[0] for row in rows]
+    shown = [[name, *row[1:]] for name, row in zip(names, rows, strict=True)]
     protocol = results[0].protocol
     digest = protocol.annotations_sha256[:12]
     limits = f"conf {protocol.confidence:g}, IoU {protocol.nms_iou:g} per class, at most {protocol.max_detections}"

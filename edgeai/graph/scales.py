@@ -38,6 +38,8 @@ def faults(tensor: Tensor) -> Iterator[str]:
     if wrong is not None:
         kind = "below what float32 holds at full precision" if 0 < wrong < SMALLEST_NORMAL else "no scale"
         yield f"tensor {tensor.name!r} has the scale {wrong:g}: {kind}"
+    if tensor.flaw:
+        yield f"tensor {tensor.name!r} has {tensor.flaw}"
     low, high = LIMITS.get(tensor.dtype, (-math.inf, math.inf))
     outside = next((zero for zero in tensor.zero_points if not low <= zero <= high), None)
     if outside is not None:

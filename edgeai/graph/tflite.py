@@ -309,7 +309,7 @@ def _tensor(index: int, table: _Table, buffers: tuple[memoryview, ...]) -> Tenso
     sparse = bool(table.slot(6))
     if data is not None and bits and not sparse and len(data) != (math.prod(shape) * bits + 7) // 8:
         raise _DamagedError(f"constant {name!r} has {len(data)} bytes, which its shape {list(shape)} does not take")
-    scales, zero_points, axis, low, high = _quantization(table.table(4), shape)
+    scales, zero_points, axis, low, high, flaw = _quantization(table.table(4), shape)
     return Tensor(
         index=index,
         name=name,
@@ -323,23 +323,26 @@ def _tensor(index: int, table: _Table, buffers: tuple[memoryview, ...]) -> Tenso
         data=data,
         dynamic=-1 in shape or -1 in signature[1:],
         buffer=buffer if data is not None else -1,
+        flaw=flaw,
     )
 
 
-_Quantization = tuple[tuple[float, ...], tuple[int, ...], int, tuple[float, ...], tuple[float, ...]]
+_Quantization = tuple[tuple[float, ...], tuple[int, ...], int, tuple[float, ...], tuple[float, ...], str]
 
 
 def _quantization(table: _Table | None, shape: tuple[int, ...]) -> _Quantization:
-    """Scales, zero points (as many), axis (UNFIT where the shape does not take so many), minimum and maximum."""
+    """Scales, zero points (as many), axis (UNFIT where the shape does not take so many), minimum, maximum, and what was
+    wrong with the number of zero points."""
     if table is None:
-        return (), (), 0, (), ()
+        return (), (), 0, (), (), ""
     scales, zero_points = table.numbers(2, "f"), table.numbers(3, "q")
     axis = table.scalar(6, "i")
     if len(scales) > 1 and (not 0 <= axis < len(shape) or shape[axis] != len(scales)):
         axis = UNFIT
-    if len(zero_points) != len(scales):
+    flaw = f"{len(zero_points)} zero points for {len(scales)} scales" if len(zero_points) != len(scales) else ""
+    if flaw:
         zero_points = (zero_points[0] if zero_points else 0,) * len(scales)
-    return scales, zero_points, axis, table.numbers(0, "f"), table.numbers(1, "f")
+    return scales, zero_points, axis, table.numbers(0, "f"), table.numbers(1, "f"), flaw * bool(scales)
 
 
 def _operator(index: int, table: _Table, kinds: tuple[str, ...], tensors: int) -> Op:

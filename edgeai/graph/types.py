@@ -61,7 +61,8 @@ class Tensor:
     dimension that is only declared open in TFLite's shape signature does not count). `minimum` and `maximum` are
     calibration ranges, mostly absent. `data` is a view of the constant's bytes in the file, None for an activation.
     `buffer` is the number of those bytes in a file whose tensors may share them, -1 where each has its own. Scales and
-    zero points are as the file has them: edgeai.graph.scales says whether they can be computed with.
+    zero points are as the file has them: edgeai.graph.scales says whether they can be computed with. `flaw` says what a
+    reader found wrong with them besides, and put something in the place of.
     """
 
     index: int
@@ -76,6 +77,7 @@ class Tensor:
     data: memoryview | None = field(default=None, repr=False)
     dynamic: bool = False
     buffer: int = -1
+    flaw: str = ""
 
     @property
     def is_constant(self) -> bool:

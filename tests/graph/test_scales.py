@@ -84,6 +84,21 @@ def test_integers_without_a_scale(tmp_path: Path) -> None:
     load_graph(path)
 
 
+@pytest.mark.parametrize("zeros", [[], [0, 0, 0]])
+def test_as_many_zero_points_as_scales(tmp_path: Path, zeros: list[int]) -> None:
+    """LiteRT refuses such a file, too."""
+    model = Model()
+    x, y = (model.tensor((1, 4, 4, 8), "int8", 0.1) for _ in range(2))
+    model.op("RELU", [x], [y])
+    model.model.subgraphs[0].tensors[y].quantization.zeroPoint = zeros
+    path = tmp_path / "m.tflite"
+    path.write_bytes(model.pack([x], [y]))
+    message = f"{len(zeros)} zero points for 1 scales"
+    assert any(message in finding for finding in audit(path).findings)
+    with pytest.raises(InputError, match=message):
+        load_graph(path)
+
+
 @pytest.mark.parametrize("scale", [math.nan, -0.1, 0.0])
 @pytest.mark.parametrize("kind", ["QLinearAdd", "QLinearConcat", "QLinearSigmoid", "QLinearGlobalAveragePool"])
 def test_the_scales_of_onnxruntimes_own_operators(tmp_path: Path, kind: str, scale: float) -> None:
