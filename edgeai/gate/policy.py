@@ -142,7 +142,7 @@ def check(name: str, baseline: EvalResult, candidate: EvalResult, limit: float, 
         interval, note = _interval(name, baseline, candidate, limit, rule.interval)
     if rule.strict and interval is None:
         again = "evaluate both models again with this edgeai"
-        coco = "`edgeai evaluate` both models again without --protocol"
+        coco = "evaluate both models again without --protocol"
         hint = coco if baseline.protocol.as_ultralytics else again
         raise InputError(f"--strict needs an interval, and {note}", hint)
     return GateCheck(name, before, after, drop, limit, _passes(drop, limit, interval, rule), interval, note)
