@@ -71,12 +71,16 @@ def test_other_files_are_refused(
 
 @pytest.mark.parametrize(
     "options",
-    [("--conf", 1), ("--conf", "nan"), ("--iou", 0), ("--max-det", 0), ("--max-det", 600), ("--max-det", 70000)],
+    [("--conf", 1), ("--iou", 0), ("--max-det", 0), ("--max-det", 600), ("--max-det", 70000)],
 )
 def test_limits_that_do_not_fit_are_refused(
     options: tuple[str, object], model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     refused(edgeai(capsys, "postprocess", model, "-o", tmp_path / "out", *options), 2, "hint")
+
+
+def test_no_number_is_no_limit(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(edgeai(capsys, "postprocess", model, "-o", tmp_path / "out", "--conf", "nan"), 2, "no number to compare")
 
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
