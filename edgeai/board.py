@@ -22,7 +22,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from edgeai.artifacts import FileRef
 from edgeai.errors import InputError
-from edgeai.files import existing_file, file_ref
+from edgeai.files import existing_file, file_ref, parse_toml
 
 KIB = 1024
 POOL_SIZE_LIMIT_KIB = 1 << 32  # 4 TiB: beyond it, a size is a typing error
@@ -215,7 +215,7 @@ def read_board(path: Path) -> Board:
 @cache
 def _read(path: Path, reference: FileRef) -> Board:
     try:
-        body = tomllib.loads(path.read_text(encoding="utf-8"))
+        body = parse_toml(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path} is not TOML: {error}") from None
     board: Board = _table(Board, body, str(path), {"file": reference})

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import tempfile
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from edgeai.artifacts import FileRef
 from edgeai.errors import InputError
@@ -33,6 +36,18 @@ def sha256_bytes(data: bytes) -> str:
 def sha256_file(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """TOML that a user wrote. Raises TOMLDecodeError, also for NaN and infinity: nothing can be held to them."""
+    return tomllib.loads(text, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise tomllib.TOMLDecodeError(f"{text} is no number to compare with")
+    return value
 
 
 def existing_file(path: Path, what: str) -> Path:

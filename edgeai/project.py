@@ -9,7 +9,7 @@ from pathlib import Path
 from edgeai.artifacts import Granularity, Layout, decode
 from edgeai.cache import StageCache, default_root
 from edgeai.errors import InputError
-from edgeai.files import write_text
+from edgeai.files import parse_toml, write_text
 
 FILE_NAME = "edgeai.toml"
 
@@ -107,7 +107,7 @@ def load_project(start: Path | None = None) -> Project:
 
 def _read(file: Path) -> Settings:
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        table = parse_toml(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: {error}", "`edgeai init` writes a fresh one") from None
     return decode(Settings, table, FILE_NAME)

@@ -108,7 +108,9 @@ def run(
     return Finished(record, files, reference)
 
 
-def _on_boards(stages: Stages, pairs: Sequence[tuple[Path, Board]], dataset: Dataset) -> tuple[BoardResult, ...]:
+def _on_boards(
+    stages: Stages, pairs: Sequence[tuple[Path, Board]], dataset: Dataset
+) -> tuple[BoardResult, ...]:
     """The accuracy of files on boards that change them."""
     found = [(board, stages.evaluated_on(path, board, dataset)) for path, board in pairs]
     return tuple(

@@ -22,8 +22,8 @@ HEAVY = ["numpy", "torch", "tensorflow.lite.python.convert", "onnx2tf.onnx2tf", 
 
 
 def pytest_configure() -> None:
-    """Children of the heavy steps are forked from a process that has imported their packages once: of the time of a
-    child that converts a small network, nine tenths are imports. What runs as a command of its own spawns as ever.
+    """Children of the heavy steps are forked from a process that has imported their packages once: a child that spawns
+    needs seconds for that, and most tests have small networks. What runs as a command of its own spawns as ever.
     """
     if all(importlib.util.find_spec(name.partition(".")[0]) for name in HEAVY):
         os.environ.update({name: value for name, value in worker.ENVIRONMENT.items() if name not in os.environ})

@@ -45,6 +45,8 @@ def test_init_finds_the_only_checkpoint_and_keeps_an_existing_file(
         ('[model]\nimgsz = "256"\n', "imgsz"),
         ('[model]\nlayout = "row"\n', "row"),
         ("[model\n", "edgeai.toml"),
+        ("[gate]\nmax_drop = nan\n", "nan is no number to compare with"),
+        ("[gate]\nmax_drop = -inf\n", "-inf is no number to compare with"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, words: str) -> None:

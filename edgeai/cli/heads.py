@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -11,7 +12,6 @@ from edgeai.errors import InputError
 from edgeai.recognise import HEADS, RANGES, Asked
 
 F = TypeVar("F", bound=Callable[..., Any])
-
 
 class _Triple(click.ParamType[tuple[float, float, float]]):
     """Three numbers, separated by commas."""
@@ -23,6 +23,8 @@ class _Triple(click.ParamType[tuple[float, float, float]]):
     ) -> tuple[float, float, float]:
         try:
             red, green, blue = (float(part) for part in str(value).split(","))
+            if not all(math.isfinite(part) for part in (red, green, blue)):
+                raise ValueError
         except ValueError:
             self.fail(f"{value!r} is not three numbers, as in 0.485,0.456,0.406", param, ctx)
         return red, green, blue

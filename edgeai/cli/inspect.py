@@ -24,15 +24,8 @@ NAME_WIDTH = 26
 @click.option("--imgsz", type=click.IntRange(min=1), metavar="N", help="Input size, for an ONNX file of any size.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
-    file: Path,
-    head: str | None,
-    boxes: str | None,
-    input_range: str | None,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
-    imgsz: int | None,
-    classes: str,
-    as_json: bool,
+    file: Path, head: str | None, boxes: str | None, input_range: str | None, mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None, imgsz: int | None, classes: str, as_json: bool
 ) -> None:
     """Read FILE and say how its weights are quantised, what its outputs mean and what one step of them is worth.
 

@@ -29,6 +29,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 PathParam = click.Path(path_type=Path)
 
 
+
+
 imgsz_option = click.option("--imgsz", type=int, metavar="N", help="Input size in pixels, a multiple of 32.")
 layout_option = click.option("--layout", type=click.Choice(["raw", "split", "concat"]), help="Head layout.")
 skip_bad_option = click.option(
@@ -73,7 +75,9 @@ def model_path(project: Project, given: Path | None) -> Path:
     return chosen
 
 
-def evaluation_set(project: Project, images: Path | None, annotations: Path | None) -> tuple[Path | None, Path]:
+def evaluation_set(
+    project: Project, images: Path | None, annotations: Path | None
+) -> tuple[Path | None, Path]:
     """Images and annotations of the command line, else of the project file; a YOLO data.yaml names its own images.
     Raises InputError where one is missing."""
     from edgeai.evaluate.yolo import is_yolo

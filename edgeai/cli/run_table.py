@@ -126,7 +126,9 @@ def _tables(record: RunRecord, columns: int) -> list[str]:
 def _by_board(found: list[tuple[str, ...]], boards: list[str]) -> list[str]:
     """Accuracy with its board, then a table of memory for every board."""
     heads = [(shorten(row[0], NARROWEST_NAME), row[2].removeprefix("per-"), row[3]) for row in found]
-    accuracy = [(*head, *row[4 : len(ACCURACY)], board) for head, row, board in zip(heads, found, boards, strict=True)]
+    accuracy = [
+        (*head, *row[4 : len(ACCURACY)], board) for head, row, board in zip(heads, found, boards, strict=True)
+    ]
     lines = [table(("model", "weights", "layout", *ACCURACY[4:], "on"), accuracy, right=(3, 4, 5))]
     for name in dict.fromkeys(filter(None, boards)):
         memory = [

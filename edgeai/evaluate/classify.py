@@ -74,7 +74,9 @@ def read_class_folders(folder: Path, limit: int | None = None, skip_bad: bool = 
     return ClassFolders(folder.name, classes, tuple(whole), counts)
 
 
-def evaluate_classes(runner: Runner, dataset: ClassFolders, progress: Callable[[], object] | None = None) -> EvalResult:
+def evaluate_classes(
+    runner: Runner, dataset: ClassFolders, progress: Callable[[], object] | None = None
+) -> EvalResult:
     """Metrics `top1` and `top5` in percent points, and top-1 per class.
 
     Classes correspond by name; by order where no name matches and there are equally many, which is said. Raises

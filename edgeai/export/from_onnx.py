@@ -1,8 +1,8 @@
 """ONNX files that somebody else exported: made static, checked for what an STM32 can run, and cut where it cannot.
 
-A network with dynamic shapes or data-dependent operators (NonMaxSuppression, RoiAlign, TopK, ...) cannot run whole on
-any STM32 accelerator or on TFLite's int8 kernels. Its part up to those operators usually can: for a Faster R-CNN that
-is the backbone with its feature pyramid. `deployable_part` finds that part.
+A network with dynamic shapes or data-dependent operators (NonMaxSuppression, RoiAlign, ...) cannot run whole on any
+STM32 accelerator or, as with TopK, on TFLite's int8 kernels. Its part up to those operators usually can: for a Faster
+R-CNN that is the backbone with its feature pyramid. `deployable_part` finds that part.
 """
 
 from __future__ import annotations

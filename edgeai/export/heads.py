@@ -134,7 +134,9 @@ def _expectation(reg_max: int, unit: float, positions: _Positions) -> nn.Conv2d:
     return conv
 
 
-def with_head(network: nn.Module, spec: ModelSpec, imgsz: int, layout: Layout, proto_factor: float = 1.0) -> nn.Module:
+def with_head(
+    network: nn.Module, spec: ModelSpec, imgsz: int, layout: Layout, proto_factor: float = 1.0
+) -> nn.Module:
     """`network` with the head layout that is asked for; a decoded one gives its prototypes times `proto_factor`."""
     if layout == "raw" or spec.task == "classify":
         return network

@@ -57,7 +57,9 @@ def _parts(model: onnx.ModelProto, output: str, wanted: list[int]) -> list[tuple
     import onnx
 
     shaped = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    shapes = {e.name: [d.dim_value for d in e.type.tensor_type.shape.dim] for e in (*shaped.value_info, *shaped.output)}
+    shapes = {
+        e.name: [d.dim_value for d in e.type.tensor_type.shape.dim] for e in (*shaped.value_info, *shaped.output)
+    }
     made = {name: node for node in model.graph.node for name in node.output}
     total = sum(wanted)
     while output in made and made[output].op_type in MOVES:

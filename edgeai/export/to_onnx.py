@@ -162,6 +162,8 @@ def _parity(module: object, path: Path, names: list[str], imgsz: int) -> tuple[P
     expected = [o.numpy() for o in (outputs if isinstance(outputs, tuple) else (outputs,))]
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     actual = session.run(names, {"images": image})
-    found = tuple(compare("torch -> onnx", name, e, a) for name, e, a in zip(names, expected, actual, strict=True))
+    found = tuple(
+        compare("torch -> onnx", name, e, a) for name, e, a in zip(names, expected, actual, strict=True)
+    )
     check(found)
     return found

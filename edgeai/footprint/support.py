@@ -30,7 +30,8 @@ VIEWS = frozenset({"RESHAPE", "PAD", "SQUEEZE", "EXPAND_DIMS", "SHAPE", "PACK", 
 # of these. Einsum is on it, under conditions; what it costs is not known here. TFLite's GATHER_ND is imported since 2.0
 # (release note); whether TOPK_V2 and WHERE are, was not found.
 NOT_IMPORTED = frozenset({"NonMaxSuppression", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5", "RFFT2D"})
-NOT_KNOWN = frozenset({"Einsum", "TOPK_V2", "WHERE"})
+EINSUM = "Einsum"
+NOT_KNOWN = frozenset({EINSUM, "TOPK_V2", "WHERE"})
 # what chooses numbers by other numbers: the list of the accelerator's units has none for it
 SELECTIONS = frozenset({"TopK", "Where", "Hardmax", "GATHER_ND", "GatherND", "GatherElements", "ScatterND"})
 BODIES = frozenset({"IF", "WHILE", "CALL", "CALL_ONCE", "If", "Loop", "Scan"})
@@ -101,9 +102,13 @@ def _unplaced(graph: Graph, op: Op, target: str) -> Placement | None:
     on_processor = target == "mp2" and op.kind in NOT_IMPORTED | NOT_KNOWN  # whose runtime has them
     if is_known(graph, op) or on_processor:
         return None
-    if op.kind in NOT_IMPORTED:
-        return Placement("none", "not an operator that ST Edge AI Core imports", RAW_HEAD)
-    return Placement("none", "not an operator that ST's tools are known to run", TAKE_OUT)
+    return NOWHERE.get(op.kind, Placement("none", "not an operator that ST's tools are known to run", TAKE_OUT))
+
+
+NOWHERE = {kind: Placement("none", "not an operator that ST Edge AI Core imports", RAW_HEAD) for kind in NOT_IMPORTED}
+NOWHERE[EINSUM] = Placement(
+    "none", "ST Edge AI Core imports some, and what they run as is not known here", "write it as a matrix product"
+)
 
 
 # --- STM32N6 ------------------------------------------------------------------------------------

@@ -37,11 +37,15 @@ def compare(
     return (*changes, *_less_is_better(stored, figures, tolerance))
 
 
-def updated(store: BaselineStore, results: Sequence[EvalResult], figures: Sequence[BaselineFigure]) -> BaselineStore:
+def updated(
+    store: BaselineStore, results: Sequence[EvalResult], figures: Sequence[BaselineFigure]
+) -> BaselineStore:
     """`store` with the given results and figures in the place of the old ones of the same name."""
     named = {result.name: result for result in (*store.results, *results)}
     measured = {_key(figure): figure for figure in (*store.figures, *figures)}
-    return BaselineStore(tuple(named[name] for name in sorted(named)), tuple(measured[key] for key in sorted(measured)))
+    return BaselineStore(
+        tuple(named[name] for name in sorted(named)), tuple(measured[key] for key in sorted(measured))
+    )
 
 
 def _once(names: list[str]) -> None:

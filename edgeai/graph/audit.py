@@ -63,7 +63,9 @@ def audit(path: Path, asked: Asked = NOTHING) -> AuditReport:
         box_step_px=steps.box_px,
         score_step_percent=steps.score_percent,
         weights_bytes=graph.stored(tensor for op in graph.ops for tensor in _weights_of(graph, op)),
-        bias_bytes=graph.stored(bias for op in graph.ops if graph.weights(op) and (bias := graph.bias(op)) is not None),
+        bias_bytes=graph.stored(
+            bias for op in graph.ops if graph.weights(op) and (bias := graph.bias(op)) is not None
+        ),
         constants_bytes=graph.stored(tensor for tensor in graph.tensors if tensor.is_constant),
         macs=sum(graph.macs(op) for op in graph.ops if any(True for _ in _weights_of(graph, op))),
         findings=(),
@@ -215,7 +217,9 @@ def _counts(counter: Counter[str]) -> tuple[Count, ...]:
 # --- findings -----------------------------------------------------------------------------------
 
 
-def _with_findings(report: AuditReport, graph: Graph, steps: _Steps, weights: _Weights, more: list[str]) -> AuditReport:
+def _with_findings(
+    report: AuditReport, graph: Graph, steps: _Steps, weights: _Weights, more: list[str]
+) -> AuditReport:
     found = [*_weight_findings(report, weights), *_output_findings(report, steps), *more]
     transposes = sum(c.count for c in report.operators if c.name in ("TRANSPOSE", "Transpose"))
     if transposes > 1:

@@ -99,7 +99,9 @@ def variants_of(network: nn.Module, functions: Mapping[str, Function], eps: Mapp
         if (function, value) != (most, common):
             own = value if value != common else 0.0
             found.append(
-                Variant(name, function.name, function.slope, own) if function != most else Variant(name, eps=own)
+                Variant(name, function.name, function.slope, own)
+                if function != most
+                else Variant(name, eps=own)
             )
     return tuple(found)
 

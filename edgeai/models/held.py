@@ -63,7 +63,9 @@ _DECIDE: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Upsample: ("size", "scale_factor", "mode"),
     nn.AdaptiveAvgPool2d: ("output_size",),
 }
-_PAIRS = frozenset({"kernel_size", "stride", "padding", "output_padding", "dilation", "scale_factor", "output_size"})
+_PAIRS = frozenset(
+    {"kernel_size", "stride", "padding", "output_padding", "dilation", "scale_factor", "output_size"}
+)
 # forwards of a class that compute what its usual one does, given other weights or less speed
 _FORWARDS = frozenset({"forward", "forward_fuse", "forward_split"})
 _DO_NOTHING = frozenset({"Identity", "Dropout", "Dropout2d"})  # when not training

@@ -23,7 +23,9 @@ from edgeai.quantize.simulate import Program
 SEED = 0
 
 
-def effect_histograms(model: Path, contract: Contract, images: Sequence[NDArray[np.float32]]) -> dict[int, Histogram]:
+def effect_histograms(
+    model: Path, contract: Contract, images: Sequence[NDArray[np.float32]]
+) -> dict[int, Histogram]:
     """The histogram of every activation of the float TFLite `model` over `images` [1,S,S,3], by tensor; a value counts
     by its effect. Tensors without any have none.
 

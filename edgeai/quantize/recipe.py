@@ -1,28 +1,28 @@
 """How a network is quantised: the method, as a TOML file says it. An empty file is the default.
 
-granularity = "per-channel"     # else the command line or the project file decides
-observer = "least-squares"      # min-max, moving-average, percentile, entropy; effect: least squares of the error
-                                # that arrives at the outputs
-ranges = "auto"                 # tuned, or observed: leave the observer's ranges as they are
-biases = "analytic"             # for the weights' rounding alone; tuned, none
-weights = "auto"                # nearest; compensated: each rounding error made good by the next weights; learned:
-                                # from the float network, minutes. auto compensates per tensor, with tuned ranges
-steps = 300                     # of learning
-scores = "auto"                 # matched: as sure as the float network, by one shift a level; left. auto matches
-                                # where ranges or biases are tuned
-equalise = true                 # channels levelled between layers, where no SiLU stands between them; false: never.
-                                # Without the line ReLU networks are, where images that nothing else saw say so
-joint_scales = false            # true: one range for all that meets in a concatenation, so that nothing is rescaled
-upsample = "resize"             # transposed: by a convolution with fixed weights, which the NPU of an N6 runs
-decode = "int8"                 # float: what is computed from logits stays in floating point, which processors run
-                                # and accelerators do not
-images = 8                      # calibration images that tuning looks at in a trial
-trials = 2                      # each on images of its own, every second one with outputs of SiLUs that end where
-                                # their inputs do; other images choose the best
+    granularity = "per-channel"     # else the command line or the project file decides
+    observer = "least-squares"      # min-max, moving-average, percentile, entropy; effect: least squares of the error
+                                    # that arrives at the outputs
+    ranges = "auto"                 # tuned, or observed: leave the observer's ranges as they are
+    biases = "analytic"             # for the weights' rounding alone; tuned, none
+    weights = "auto"                # nearest; compensated: each rounding error made good by the next weights; learned:
+                                    # from the float network, minutes. auto compensates per tensor, with tuned ranges
+    steps = 300                     # of learning
+    scores = "auto"                 # matched: as sure as the float network, by one shift a level; left. auto matches
+                                    # where ranges or biases are tuned
+    equalise = true                 # channels levelled between layers, where no SiLU stands between them; false: never.
+                                    # Without the line ReLU networks are, where images that nothing else saw say so
+    joint_scales = false            # true: one range for all that meets in a concatenation, so that nothing is rescaled
+    upsample = "resize"             # transposed: by a convolution with fixed weights, which the NPU of an N6 runs
+    decode = "int8"                 # float: what is computed from logits stays in floating point, which processors run
+                                    # and accelerators do not
+    images = 8                      # calibration images that tuning looks at in a trial
+    trials = 2                      # each on images of its own, every second one with outputs of SiLUs that end where
+                                    # their inputs do; other images choose the best
 
-[[exceptions]]                  # tensors whose name matches get another observer
-tensors = "*/Sigmoid*"
-observer = "min-max"
+    [[exceptions]]                  # tensors whose name matches get another observer
+    tensors = "*/Sigmoid*"
+    observer = "min-max"
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from typing import Literal, get_args
 
 from edgeai.artifacts import Granularity, Upsample, decode
 from edgeai.errors import InputError
-from edgeai.files import existing_file
+from edgeai.files import existing_file, parse_toml
 
 Observer = Literal["least-squares", "min-max", "moving-average", "percentile", "entropy", "effect"]
 OBSERVERS: tuple[Observer, ...] = get_args(Observer)
@@ -111,7 +111,7 @@ DEFAULT = Method()
 def read_recipe(path: Path) -> Method:
     """The method of a recipe file. Raises InputError where it is no TOML, or a key or value is not known."""
     try:
-        body = tomllib.loads(existing_file(path, "a recipe (TOML)").read_text(encoding="utf-8"))
+        body = parse_toml(existing_file(path, "a recipe (TOML)").read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML: {error}", "a recipe is a TOML file") from None
     method = decode(Method, body, path.name)

@@ -85,3 +85,4 @@ def proto_channels(shape: tuple[int, ...], imgsz: int) -> int:
 
 def listed(values: tuple[int, ...]) -> str:
     return ", ".join(map(str, values))
+

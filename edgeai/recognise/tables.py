@@ -149,7 +149,9 @@ def _explained(
     """Boxes, `nc` scores and `extra` rows, as the graph shows them."""
     if extra == base.coefs:
         task: Task = "segment" if base.coefs else "detect"
-        yield replace(base, head="yolov8", task=task, layout="concat", roles=roles, nc=nc, strides=strides, proof=proof)
+        yield replace(
+            base, head="yolov8", task=task, layout="concat", roles=roles, nc=nc, strides=strides, proof=proof
+        )
     elif len(roles) > 1:
         return
     elif extra == 1:

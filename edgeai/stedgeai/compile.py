@@ -72,7 +72,9 @@ def compile_model(
     return folder, made
 
 
-def folder_of(model: Path, board: Board, runs: Path, options: CompileOptions, tool: Installation | None) -> Path:
+def folder_of(
+    model: Path, board: Board, runs: Path, options: CompileOptions, tool: Installation | None
+) -> Path:
     """The folder of this run: named by all that its result depends on."""
     profile = check_profile(options.profile)[1].read_text() if options.profile and is_npu(board) else ""
     label = tool.label if tool is not None else ""

@@ -10,7 +10,9 @@ from edgeai.artifacts import LayerTiming, OutputMetric, TargetProfile
 from edgeai.stedgeai.report import Summary, read_target, source_model
 from edgeai.stedgeai.text import CoreVersion, Segment, integer, key_value
 
-_DURATION = re.compile(r"([\d.]+)\s*(ms|us|s)\b\s*by sample(?:\s*\(\s*([\d.]+)\s*/\s*([\d.]+)\s*/\s*([\d.]+)\s*\))?")
+_DURATION = re.compile(
+    r"([\d.]+)\s*(ms|us|s)\b\s*by sample(?:\s*\(\s*([\d.]+)\s*/\s*([\d.]+)\s*/\s*([\d.]+)\s*\))?"
+)
 _ROW = re.compile(
     r"^\s*(\d+)\s+(\S+)\s+(.+?)\s+([\d,]+\.\d+)\s+([\d.]+)\s*%(?:\s+[\d.]+\s*%)?\s*(?:\[([^\]]*)\])?\s*(.*)$"
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgeai.artifacts import FileRef, Granularity, Layout, SweepPoint, decode
 from edgeai.errors import InputError
-from edgeai.files import existing_file, file_ref
+from edgeai.files import existing_file, file_ref, parse_toml
 from edgeai.project import CalibrationSection, EvaluationSection
 
 HINT = "an example is in docs/sweeps.md"
@@ -49,7 +49,9 @@ class Plan:
     def points(self) -> tuple[SweepPoint, ...]:
         """Every combination, models outermost and boards innermost: the order of the table."""
         axes = self.body.sweep
-        product = itertools.product(axes.models, axes.imgsz, axes.layout, axes.granularity, axes.recipes, axes.boards)
+        product = itertools.product(
+            axes.models, axes.imgsz, axes.layout, axes.granularity, axes.recipes, axes.boards
+        )
         return tuple(itertools.starmap(SweepPoint, product))
 
     def path(self, text: str) -> Path:
@@ -60,7 +62,7 @@ class Plan:
 def read_plan(path: Path) -> Plan:
     """The plan of a sweep file. Raises InputError, naming the key, where it has a mistake."""
     try:
-        table = tomllib.loads(existing_file(path, "a sweep file").read_text(encoding="utf-8"))
+        table = parse_toml(existing_file(path, "a sweep file").read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}", HINT) from None
     body = decode(SweepFile, table, path.name)
@@ -71,7 +73,9 @@ def read_plan(path: Path) -> Plan:
 def relaxed(plan: Plan, skip_bad: bool, allow_overlap: bool) -> Plan:
     """The plan with what the command line allows beside its file."""
     given = plan.body.evaluation
-    evaluation = replace(given, skip_bad=skip_bad or given.skip_bad, allow_overlap=allow_overlap or given.allow_overlap)
+    evaluation = replace(
+        given, skip_bad=skip_bad or given.skip_bad, allow_overlap=allow_overlap or given.allow_overlap
+    )
     return replace(plan, body=replace(plan.body, evaluation=evaluation))
 
 

@@ -83,7 +83,9 @@ def _check_sets(site: tasks.Site, allow_overlap: bool) -> str:
     return check_overlap(photos.set, dataset, allow_overlap)
 
 
-def _submit(engine: Engine, site: tasks.Site, point: SweepPoint, model: Path, board: Board, method: Method) -> _Handles:
+def _submit(
+    engine: Engine, site: tasks.Site, point: SweepPoint, model: Path, board: Board, method: Method
+) -> _Handles:
     recipe = Recipe(layout=point.layout, imgsz=point.imgsz, method=method)
     prepared = engine.submit(tasks.prepare, site, model, recipe)
     quantized = engine.submit(tasks.quantize, site, prepared, point.granularity)

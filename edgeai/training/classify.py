@@ -44,7 +44,11 @@ def read_class_folder(folder: Path, names: Sequence[str] = ()) -> ClassFolder:
     if not found or strange:
         what = f"has a class {strange[0]!r} that is not among the classes" if strange else "has no class folders"
         raise InputError(f"{folder} {what}", "expected FOLDER/<class>/<image>.jpg")
-    rows = [(file, known.index(name)) for name in found for file in images_in(folder / name, below=True)]
+    rows = [
+        (file, known.index(name))
+        for name in found
+        for file in images_in(folder / name, below=True)
+    ]
     if not rows:
         raise InputError(f"{folder} holds no images", "expected FOLDER/<class>/<image>.jpg")
     data = "\n".join(f"{known[label]}/{file.name}\0{sha256_file(file)}" for file, label in rows).encode()

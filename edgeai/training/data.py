@@ -87,7 +87,9 @@ def class_names(sets: Sequence[Dataset], chosen: Sequence[str] = ()) -> tuple[st
     return tuple(dict.fromkeys(known[place] for place in places if place is not None)) or tuple(known)
 
 
-def open_datasets(data: Path, images: Path | None, part: str = "train", skip_bad: bool = False) -> tuple[Dataset, ...]:
+def open_datasets(
+    data: Path, images: Path | None, part: str = "train", skip_bad: bool = False
+) -> tuple[Dataset, ...]:
     """The data sets at `data`: an instances.json, a folder that holds one, or a YOLO-format folder or data.yaml.
 
     `images` is the folder of the images, by default `images` beside the annotations; `skip_bad` leaves small flaws

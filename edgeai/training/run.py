@@ -90,11 +90,8 @@ def _detect_job(model: str, inputs: Inputs, settings: TrainSettings, listener: L
 
 def _notes(sets: Sequence[Dataset], held_back: Dataset | None) -> list[str]:
     """What the data sets have to say before they are learned from."""
-    notes = [
-        f"{dataset.name}: {text}"
-        for dataset in (*sets, *([held_back] if held_back else []))
-        for text in remarks(dataset.counts)
-    ]
+    notes = [f"{dataset.name}: {text}" for dataset in (*sets, *([held_back] if held_back else [])) for text in
+             remarks(dataset.counts)]
     learned = {image.sha256 for dataset in sets for image in dataset.images}
     both = sum(image.sha256 in learned for image in held_back.images) if held_back else 0
     if held_back is not None and both:

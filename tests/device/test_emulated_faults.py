@@ -55,7 +55,7 @@ def test_a_reset_during_inference(board: EmulatedM55, per_layer: bool) -> None:
         begin = time.monotonic()
         soon(lambda: board.qmp("system_reset"))
         record = session.perf(session.models[0], per_layer=per_layer)
-        ((at, fault),) = heard
+        (at, fault), = heard
         # layer by layer the reset may cut the report of a layer in two, which looks like lost bytes
         cut = per_layer and isinstance(fault, Overdue) and "of a layer" in fault.waiting_for
         assert (isinstance(fault, BoardReset) or cut) and at - begin < WAITS.run + 2.0

@@ -83,7 +83,7 @@ def test_a_reset_during_inference_is_reported_and_survived(boot_text: bytes) -> 
         deadline = session.client.run_wait
         begin = time.monotonic()
         assert session.infer(session.models[0], [X]).outputs[0].data.datas == RIGHT
-        ((at, fault),) = heard
+        (at, fault), = heard
         assert at - begin < deadline + 2.0
         if not boot_text:
             assert isinstance(fault, BoardReset)
@@ -111,10 +111,8 @@ def test_a_port_that_vanishes_is_told_apart() -> None:
 
 
 def test_a_connection_that_closes_is_told_apart() -> None:
-    with (
-        FakeBoard(script=Script(at_run={0: "vanish"}), tcp=True) as board,
-        opened(board) as session,
-        pytest.raises(LineLost),
+    with FakeBoard(script=Script(at_run={0: "vanish"}), tcp=True) as board, opened(board) as session, pytest.raises(
+        LineLost
     ):
         session.infer(session.models[0], [X])
 

@@ -57,7 +57,9 @@ def found(data: Dataset, order: Sequence[int], noise: float) -> list[ImageDetect
         result.append(
             ImageDetections(
                 image.id,
-                Detections(np.asarray(boxes, np.float32)[best], scores[best], np.asarray(classes)[best], ()),
+                Detections(
+                    np.asarray(boxes, np.float32)[best], scores[best], np.asarray(classes)[best], ()
+                ),
             )
         )
     return result

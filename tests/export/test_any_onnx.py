@@ -42,7 +42,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("name", "size"), [("resnet18", 64), ("resnet50", 64), ("efficientnet_b0", 64)])
+@pytest.mark.parametrize(
+    ("name", "size"), [("resnet18", 64), ("resnet50", 64), ("efficientnet_b0", 64)]
+)
 def test_classifiers_go_through(
     name: str, size: int, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,7 +113,9 @@ def test_faster_rcnn_gets_the_truth(photos: Path, tmp_path: Path, capsys: pytest
     assert done.code == 0, done.err
     import onnx
 
-    shapes = sorted(tuple(d.dim_value for d in o.type.tensor_type.shape.dim) for o in onnx.load(str(part)).graph.output)
+    shapes = sorted(
+        tuple(d.dim_value for d in o.type.tensor_type.shape.dim) for o in onnx.load(str(part)).graph.output
+    )
     assert (1, 256, 24, 24) in shapes  # the finest level of the pyramid
     assert any(len(shape) == 3 and shape[2] == 4 for shape in shapes)  # the proposals' boxes
     done = edgeai(capsys, "quantize", part, "--calibration", photos, "-o", out)

@@ -162,7 +162,9 @@ def test_batches_and_own_selections(photos: Path, tmp_path: Path, capsys: pytest
     refused(edgeai(capsys, "predict", sorted(photos.iterdir())[0], "--model", four), 2, "a batch of 4 images")
 
 
-def test_an_end_to_end_head_is_not_quantised(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_end_to_end_head_is_not_quantised(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = {"names": "['ship', 'plane']", "end2end": "True"}
     model = write_onnx(end2end("pixels", False), tmp_path / "e.onnx", words, quantised=False)
     refused(edgeai(capsys, "quantize", model, "--calibration", photos), 2, "selected itself", "end2end=False")

@@ -64,7 +64,9 @@ FUNCTIONS = {
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("model", ["yolov8n-seg", "yolov5n", "yolov5nu", "yolov8n-cls"])
-def test_activations_are_built_as_found(name: str, model: str, tmp_path: Path, save_as_ultralytics: Save) -> None:
+def test_activations_are_built_as_found(
+    name: str, model: str, tmp_path: Path, save_as_ultralytics: Save
+) -> None:
     network = made(model)
     activations(network, FUNCTIONS[name])
     loaded, spec = load_model(save_as_ultralytics(tmp_path / "best.pt", {"model": network}))
@@ -83,16 +85,12 @@ def test_what_differs_travels_in_the_weight_file(tmp_path: Path, save_as_ultraly
     source = save_as_ultralytics(tmp_path / "best.pt", {"model": network})
     imported = import_model(source, tmp_path / "best.safetensors")
     loaded, spec = load_model(tmp_path / "best.safetensors")
-    assert (
-        spec.variants
-        == imported.spec.variants
-        == (
-            Variant("*", "relu"),
-            Variant("model.2.cv1", "leaky_relu", 0.3),
-            Variant("model.4.cv2", eps=1e-2),
-            Variant("model.9.cv1", "identity"),
-            Variant("model.22.proto.cv2", "silu"),
-        )
+    assert spec.variants == imported.spec.variants == (
+        Variant("*", "relu"),
+        Variant("model.2.cv1", "leaky_relu", 0.3),
+        Variant("model.4.cv2", eps=1e-2),
+        Variant("model.9.cv1", "identity"),
+        Variant("model.22.proto.cv2", "silu"),
     )
     assert describe(spec.variants) == (
         "ReLU, but LeakyReLU(0.3) in model.2.cv1, Identity in model.9.cv1, SiLU in model.22.proto.cv2"

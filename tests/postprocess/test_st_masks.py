@@ -127,7 +127,9 @@ def test_old_files_are_found_and_mended(
     assert again.read_bytes() == new.read_bytes()
 
 
-def test_float_outputs_keep_their_last_operator(models: Mapping[str, Path], photos: list[Path], tmp_path: Path) -> None:
+def test_float_outputs_keep_their_last_operator(
+    models: Mapping[str, Path], photos: list[Path], tmp_path: Path
+) -> None:
     """A concat file whose prototypes leave in floating point: the factor goes before the DEQUANTIZE."""
     path = tmp_path / "float_out.tflite"
     path.write_bytes(with_float_prototypes(models["st"]))

@@ -75,7 +75,9 @@ def test_the_same_photo_gives_the_same_bytes(
     assert (tmp_path / "a" / BEAR).read_bytes() == (tmp_path / "b" / BEAR).read_bytes()
 
 
-def test_a_video_becomes_a_video(kit: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_video_becomes_a_video(
+    kit: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = (BEAR, "000000000724.jpg", BEAR)
     video = tmp_path / "three.mp4"
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"mp4v"), 5, (320, 240))
@@ -93,7 +95,9 @@ def test_a_video_becomes_a_video(kit: Path, model: Path, tmp_path: Path, capsys:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["three.mp4"]
 
 
-def test_what_cannot_be_looked_at_is_refused(model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_looked_at_is_refused(
+    model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no")
     (tmp_path / "broken.mp4").write_bytes(b"no")
@@ -113,7 +117,9 @@ def test_a_network_without_boxes_is_refused(kit: Path, capsys: pytest.CaptureFix
     refused(edgeai(capsys, "predict", photo, "--model", classifier), 2, classifier.stem[:20])
 
 
-def test_several_views_find_at_least_the_bear(kit: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_views_find_at_least_the_bear(
+    kit: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     photo = kit / "coco" / "val" / "images" / BEAR
     found = from_json(Prediction, edgeai(capsys, "predict", photo, "--model", model, "--tta", "--json").out)
     assert found.images[0].objects[0].category == BEAR_CLASS

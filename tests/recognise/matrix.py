@@ -87,7 +87,9 @@ def write(cell: Cell, folder: Path) -> Path:
     quantised = "int8" in cell.form or "QDQ" in cell.form
     path = folder / ("net.tflite" if tflite else "net.onnx")
     if tflite:
-        written = write_tflite(net, path, words or None, quantised=quantised, channels_last=cell.channels_last)
+        written = write_tflite(
+            net, path, words or None, quantised=quantised, channels_last=cell.channels_last
+        )
     else:
         said = {key: str(value) for key, value in words.items()}
         written = write_onnx(net, path, said, quantised=quantised, channels_last=cell.channels_last)

@@ -73,7 +73,9 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-def onnx(net: Net, folder: Path, words: Words | None = None, name: str = "best.onnx", quantised: bool = False) -> Path:
+def onnx(
+    net: Net, folder: Path, words: Words | None = None, name: str = "best.onnx", quantised: bool = False
+) -> Path:
     return write_onnx(net, folder / name, {k: str(v) for k, v in (words or {}).items()}, quantised=quantised)
 
 
@@ -174,7 +176,9 @@ def test_several_outputs_of_other_heads(
     refused(predicted(capsys, picture, onnx(net, tmp_path)), 2, name)
 
 
-def test_yolox_joins_objectness_and_scores(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_yolox_joins_objectness_and_scores(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     net = Net()
     boxes, one = net.constant(np.zeros((1, 84, 4))), net.sigmoid(net.constant(np.zeros((1, 84, 1))))
     net.outputs = [net.joined([boxes, one, net.sigmoid(net.constant(np.zeros((1, 84, 2))))], 2)]
@@ -230,7 +234,9 @@ def test_corners_are_no_centres(picture: Path, tmp_path: Path, capsys: pytest.Ca
     assert len(from_json(Prediction, done.out).images[0].objects) == 1
 
 
-def test_an_empty_picture_decides_nothing(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_picture_decides_nothing(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = onnx(rows(6, 84, {0: 0.4, 1: 0.4, 2: 0.3, 3: 0.3, 5: 0.01}), tmp_path, WORDS)
     done = predicted(capsys, picture, model)
     assert done.code == 0 and from_json(Prediction, done.out).images[0].objects == ()

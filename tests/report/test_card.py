@@ -118,7 +118,9 @@ def _numbers(row: dict[str, str]) -> list[str]:
     return [point, "", low, high]
 
 
-def test_a_card_is_the_same_bytes_twice_and_its_json_reads_back(kit: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_card_is_the_same_bytes_twice_and_its_json_reads_back(
+    kit: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = kit / "tflite" / SEED_256
     first, second = (edgeai(capsys, "card", model).out for _ in range(2))
     assert first == second and first.startswith("---\n")

@@ -154,7 +154,9 @@ def test_a_bare_model_gets_a_report(kit: Path, tmp_path: Path, capsys: pytest.Ca
     assert page.problems == [] and "No verdict on accuracy" in " ".join(page.texts)
 
 
-def test_the_verdict_follows_the_record(run_folder: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_verdict_follows_the_record(
+    run_folder: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "failed"
     shutil.copytree(run_folder.folder, folder)
     verdict = run_folder.record.verdicts[0]
@@ -315,7 +317,9 @@ def _keyboard(session: chromium.Browser) -> None:
 
 
 @pytest.mark.skipif(not chromium.installed(), reason="needs chromium and chromedriver (Debian: chromium-driver)")
-def test_hostile_names_run_nothing_in_a_browser(full: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_hostile_names_run_nothing_in_a_browser(
+    full: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (full.folder / "run.json").write_text(to_json(hostile(full.record)))
     report(full, capsys)
     with chromium.browser(tmp_path) as session:

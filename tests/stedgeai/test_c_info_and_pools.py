@@ -172,9 +172,7 @@ def test_mcu_pools() -> None:
 
 
 def test_profiles_with_comments_and_own_ones(kit: Path, tmp_path: Path) -> None:
-    (tmp_path / "p.json").write_text(
-        '// a comment\n{"Profiles": {"mine": {"memory_pool": "./a.mpool", "options": "-O3 http://x"}}}'
-    )
+    (tmp_path / "p.json").write_text('// a comment\n{"Profiles": {"mine": {"memory_pool": "./a.mpool", "options": "-O3 http://x"}}}')
     assert read_profiles(tmp_path / "p.json")[0].options == "-O3 http://x"
     (tmp_path / "a.mpool").write_text(pool_file(load_board("stm32n6")))
     assert check_profile(f"mine@{tmp_path / 'p.json'}")[0] == "mine"

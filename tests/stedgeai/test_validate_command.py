@@ -153,7 +153,7 @@ def test_the_first_departure_is_found_in_the_middle(activations: Any) -> None:
     for i, tensor in enumerate(activations):
         values = tensor.values.copy()
         if i < 12:
-            values.flat[::97] = np.clip(values.flat[::97].astype(int) + 1, -128, 127).astype(values.dtype)
+            values.flat[:: 97] = np.clip(values.flat[:: 97].astype(int) + 1, -128, 127).astype(values.dtype)
         else:
             values = values[..., ::-1].copy()
         given["model/" * 0 + tensor.name.replace("/", "_")] = values  # C names

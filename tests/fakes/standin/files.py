@@ -106,7 +106,7 @@ def write(
     if options.command == "analyze":
         put(f"{name}_c_info.json", text)
     elif faults.NAME != "missing-files":
-        put(f"{name}.c", f'/* stand-in: no code */\nconst char *model = "{net.path.stem}";\n'.encode())
+        put(f"{name}.c", f"/* stand-in: no code */\nconst char *model = \"{net.path.stem}\";\n".encode())
         put(f"{name}.h", b"/* stand-in: no code */\n")
         put(f"{name}_c_info.json", text)
         constants = b"".join(bytes(b.tensor.data or b"") for b in net.buffers if b.is_param)

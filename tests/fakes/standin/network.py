@@ -128,7 +128,9 @@ def place(path: Path, pools: list[Pool]) -> Network:
     if left:
         raise DoesNotFit(left)
     macs = sum(graph.macs(op) for op in graph.ops)
-    return Network(path, graph, pools, buffers, sum(p.weights for p in pools), sum(p.activations for p in pools), macs)
+    return Network(
+        path, graph, pools, buffers, sum(p.weights for p in pools), sum(p.activations for p in pools), macs
+    )
 
 
 def _fit(pool: Pool, length: int, first: int, last: int) -> int | None:

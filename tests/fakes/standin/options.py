@@ -32,25 +32,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     p.add_argument("-c", "--compression", choices=("none", "lossless", "low", "medium", "high"), default="lossless")
     p.add_argument("-O", "--optimization", choices=("time", "ram", "balanced"), default="balanced")
     p.add_argument("--memory-pool", "--memory_pool")
-    for flag in (
-        "--split-weights",
-        "--no-inputs-allocation",
-        "--no-outputs-allocation",
-        "--no-onnx-optimizer",
-        "--binary",
-        "--dll",
-        "--io-only",
-        "--save-csv",
-        "--classifier",
-        "--no-check",
-        "--no-exec-model",
-        "--no-report",
-        "--no-workspace",
-        "--quiet",
-        "--allocate-inputs",
-        "--allocate-outputs",
-        "--full",
-    ):
+    for flag in ("--split-weights", "--no-inputs-allocation", "--no-outputs-allocation", "--no-onnx-optimizer",
+                 "--binary", "--dll", "--io-only", "--save-csv", "--classifier", "--no-check", "--no-exec-model",
+                 "--no-report", "--no-workspace", "--quiet", "--allocate-inputs", "--allocate-outputs", "--full"):
         p.add_argument(flag, action="store_true")  # fmt: skip
     for name in ("--input-data-type", "--output-data-type", "--inputs-ch-position", "--outputs-ch-position",
                  "--custom"):  # fmt: skip

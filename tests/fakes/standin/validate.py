@@ -94,7 +94,7 @@ def _on_device(person: texts.Personality, options: Any, inputs: Any) -> tuple[st
             mode = RunMode.IO_ONLY if options.io_only else RunMode.IO_ONLY | RunMode.PER_LAYER
             runs = [Run(client.run(model, [x.tobytes()], mode, i == 0)) for i, x in enumerate(inputs)]
     except EdgeAIError as error:
-        print(f'E200(ValidationError): TARGET: Unable to bind the ST.AI runtime with "{options.name}" c-model: []')
+        print(f"E200(ValidationError): TARGET: Unable to bind the ST.AI runtime with \"{options.name}\" c-model: []")
         faults.fail(f"E801(HwIOError): Invalid firmware - {place_} ({error.message})")
     device = f"stm32 family - {info.devid:#x} - STM32 @{info.sclock // 10**6}/{info.hclock // 10**6}MHz"
     driver = "v2.1 (msg v3.2)" if person.numbers >= (4, 0, 0) else "v2.0 (msg v3.1)"
