@@ -303,12 +303,12 @@ class Stages(Runner):
 
     # --- accuracy -----------------------------------------------------------------------------
 
-    def evaluated(self, model: Path, dataset: Dataset, kernels: Kernels = "xnnpack") -> EvalResult:
+    def evaluated(self, model: Path, dataset: Dataset, kernels: Kernels | None = None) -> EvalResult:
         """Box and mask AP of a TFLite or ONNX file."""
         from edgeai.evaluate.backends import open_runner
         from edgeai.evaluate.coco import evaluate
 
-        options = [("images", dataset.images_sha256), ("truth", dataset.truth_sha256), ("kernels", kernels)]
+        options = [("images", dataset.images_sha256), ("truth", dataset.truth_sha256), ("kernels", kernels or "default")]
         inputs = provenance("evaluate", [file_ref(model), dataset.annotations], options, EVALUATE_TOOLS)
 
         def produce(folder: Path) -> None:

@@ -14,7 +14,14 @@ import click
 from edgeai.artifacts import EvalResult, to_json
 from edgeai.cli.heads import asked_of, head_options
 from edgeai.cli.numbers import FINITE
-from edgeai.cli.options import model_path, open_evaluation, project_file, skip_bad_option
+from edgeai.cli.options import (
+    kernels_for,
+    kernels_option,
+    model_path,
+    open_evaluation,
+    project_file,
+    skip_bad_option,
+)
 from edgeai.cli.render import facts, shorten, table, width
 from edgeai.errors import InputError
 from edgeai.evaluate.remarks import remarks
@@ -52,10 +59,7 @@ FIGURES = ("box_ap", "box_ap50", "mask_ap", "mask_ap50")
 @head_options
 @click.option("--limit", type=click.IntRange(min=1), help="Use the first N images, by id.")
 @skip_bad_option
-@click.option(
-    "--kernels", type=click.Choice(["xnnpack", "builtin", "reference"]), default="xnnpack", show_default=True,
-    help="Kernel set for TFLite files; reference is slow, and the same on every machine.",
-)  # fmt: skip
+@kernels_option
 @click.option("--threads", type=click.IntRange(min=1), default=min(4, os.cpu_count() or 1), show_default=True)
 @click.option("--conf", type=FINITE, default=0.001, show_default=True, help="Lowest score that counts.")
 @click.option("--iou", type=FINITE, default=0.7, show_default=True, help="NMS threshold, per class.")
@@ -88,7 +92,7 @@ def command(
     std: tuple[float, ...] | None,
     limit: int | None,
     skip_bad: bool,
-    kernels: Kernels,
+    kernels: Kernels | None,
     threads: int,
     conf: float,
     iou: float,
@@ -133,6 +137,7 @@ def command(
     asked = asked_of(head, boxes, input_range, mean, std, names=names)
     project = load_project()
     models = tuple(model_path(project, model) for model in models) or (model_path(project, None), project_file(project))
+    kernels = kernels_for(models, kernels)
     thresholds = Thresholds(conf, iou, max_det)
     targets = _targets(models, out)
     dataset = _dataset(project, images, annotations, limit, skip_bad)
@@ -382,7 +387,7 @@ def _row(result: EvalResult, figures: tuple[str, ...], sized: bool) -> list[str]
     weights = result.granularity.removeprefix("per-")
     return [
         result.model.name,
-        kernels if runtime == "litert" else runtime,
+        kernels if runtime == "litert" else runtime if kernels in ("cpu", "cuda") else result.backend,
         result.precision if result.granularity == "float" else f"{result.precision}/{weights}",
         result.layout,
         *([str(result.protocol.imgsz)] if sized else []),

@@ -21,6 +21,7 @@ from edgeai.recognise import RANGES
 from edgeai.stages import Recipe, Stages
 
 if TYPE_CHECKING:
+    from edgeai.evaluate.backends import Kernels
     from edgeai.evaluate.dataset import Dataset
     from edgeai.report.dossier import Dossier
 
@@ -36,8 +37,23 @@ layout_option = click.option("--layout", type=click.Choice(["raw", "split", "con
 skip_bad_option = click.option(
     "--skip-bad", is_flag=True, help="Leave out unreadable pictures and objects without area, and count them."
 )
+kernels_option = click.option(
+    "--kernels", type=click.Choice(["xnnpack", "builtin", "reference", "integer", "float"]),
+    help="For TFLite: xnnpack (default), builtin or reference, which is slow and the same on every machine. For ONNX "
+    "with int8 activations: integer (default), or float with every rounding that the file asks for.",
+)  # fmt: skip
 overlap_option = click.option("--allow-overlap", is_flag=True, help="Let calibration images be evaluation images.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def kernels_for(models: Sequence[Path], kernels: Kernels | None) -> Kernels | None:
+    """`kernels`. Raises InputError where none of the files has such a set."""
+    from edgeai.evaluate.backends import TFLITE_KERNELS
+
+    suffix = ".tflite" if kernels in TFLITE_KERNELS else ".onnx"
+    if kernels is not None and not any(model.suffix.lower() == suffix for model in models):
+        raise InputError(f"--kernels {kernels} is for {suffix} files", "leave it out")
+    return kernels
 
 
 def quantize_options(function: F) -> F:

@@ -14,7 +14,7 @@ import click
 from edgeai.artifacts import Prediction, to_json
 from edgeai.cli.heads import asked_of, head_options
 from edgeai.cli.numbers import FINITE
-from edgeai.cli.options import PathParam, model_path
+from edgeai.cli.options import PathParam, kernels_for, kernels_option, model_path
 from edgeai.cli.render import facts, shorten, table
 from edgeai.progress import Progress
 from edgeai.project import load_project
@@ -39,8 +39,7 @@ CAMERA_FRAMES = 100
 @head_options
 @click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Frames of a video or camera.")
 @click.option("--tta", is_flag=True, help="Look at several views of every image and merge them.")
-@click.option("--kernels", type=click.Choice(["xnnpack", "builtin", "reference"]), default="xnnpack",
-              show_default=True, help="Kernel set for TFLite files.")  # fmt: skip
+@kernels_option
 @click.option("--on", "on_board", metavar="BOARD", help="Run the network on this board.")
 @click.option("--port", default="", metavar="PORT[:BAUD]", help="The serial port of --on.  [default: found]")
 @click.option("--threads", type=click.IntRange(min=1), default=min(4, os.cpu_count() or 1), show_default=True)
@@ -62,7 +61,7 @@ def command(
     std: tuple[float, ...] | None,
     frames: int | None,
     tta: bool,
-    kernels: Kernels,
+    kernels: Kernels | None,
     on_board: str | None,
     port: str,
     threads: int,
@@ -91,6 +90,7 @@ def command(
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
     chosen = model_path(project, model)
     asked = asked_of(head, boxes, input_range, mean, std, names=names)
+    kernels = kernels_for([chosen], kernels)
     opener: Callable[[Path], Runner] = partial(
         open_runner, kernels=kernels, threads=threads, imgsz=imgsz, names=names, asked=asked
     )

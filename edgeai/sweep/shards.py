@@ -27,7 +27,7 @@ class Opening:
     """How to open a model: the arguments of `open_runner`."""
 
     model: Path
-    kernels: Kernels = "xnnpack"
+    kernels: Kernels | None = None
     threads: int = 1
     imgsz: int | None = None
     names: tuple[str, ...] = ()

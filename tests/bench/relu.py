@@ -114,6 +114,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/relu"))
     options = parser.parse_args()
+    options.out = options.out.resolve()  # what a stage caches is asked for by absolute paths
     options.out.mkdir(parents=True, exist_ok=True)
     if options.step == "start":
         start(options.weights)

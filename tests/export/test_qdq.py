@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 torch = pytest.importorskip("torch")
 pytest.importorskip("tensorflow")
 onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
 
 from edgeai.cache import StageCache  # noqa: E402
 from edgeai.evaluate.agreement import agreement  # noqa: E402
@@ -52,7 +53,6 @@ class Parts(torch.nn.Module):  # type: ignore[misc]
 @pytest.mark.parametrize("per_channel", [True, False])
 def test_codes_agree_with_the_tflite_file(tmp_path: Path, per_channel: bool) -> None:
     import cv2
-    import onnxruntime
     from ai_edge_litert.interpreter import Interpreter
 
     (tmp_path / "photos").mkdir()
@@ -108,3 +108,80 @@ def test_a_network_of_the_kit_is_evaluated_from_its_qdq_file(kit: Path, tmp_path
             real = found.real()
             aligned = real.transpose(0, 2, 3, 1) if real.ndim == 4 else real
             assert agreement(wanted.real(), aligned).cosine > 0.98
+
+
+def quantised(folder: Path, name: str, activations: str) -> Path:
+    """Three convolutions with SiLU, as onnxruntime's own tool quantises them, large weights for large sums."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+
+    rng = np.random.default_rng(5)
+
+    class Photos(CalibrationDataReader):  # type: ignore[misc]
+        left = 4
+
+        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+            self.left -= 1
+            return {"x": rng.random((1, 3, SIZE, SIZE), np.float32)} if self.left >= 0 else None
+
+    torch.manual_seed(0)
+    silu = torch.nn.SiLU
+    parts = [
+        torch.nn.Conv2d(3, 16, 3, 2, 1),
+        silu(),
+        torch.nn.Conv2d(16, 32, 3, 2, 1),
+        silu(),
+        torch.nn.Conv2d(32, 8, 1),
+    ]
+    source = folder / "float.onnx"
+    example = torch.rand(1, 3, SIZE, SIZE)
+    torch.onnx.export(torch.nn.Sequential(*parts).eval(), (example,), str(source), dynamo=False, input_names=["x"])
+    kind = getattr(QuantType, activations)
+    quantize_static(str(source), str(folder / name), Photos(), activation_type=kind, weight_type=QuantType.QInt8)
+    return folder / name
+
+
+def literally(path: Path, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Q, DQ and float operators one by one, as ONNX defines them."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    result: NDArray[np.float32] = session.run(None, {"x": image})[0]
+    return result
+
+
+@pytest.mark.parametrize("activations", ["QInt8", "QUInt8"])
+def test_integer_kernels_run_and_compute_what_the_file_says(tmp_path: Path, activations: str) -> None:
+    """No convolution in float, which int8 files get by default; and no sum that saturates, which uint8 files get."""
+    from edgeai.evaluate.backends.onnxrt import SETTINGS, codes_of
+    from edgeai.graph import load_graph
+
+    path = quantised(tmp_path, "int.onnx", activations)
+    settings = SETTINGS["integer"](codes_of(load_graph(path)))
+    assert settings is not None
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    for key, value in settings.items():
+        options.add_session_config_entry(key, value)
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(str(tmp_path / "optimised.onnx")).graph.node]
+    assert kinds.count("QLinearConv") == 3 and "Conv" not in kinds
+    image = np.random.default_rng(6).random((1, 3, SIZE, SIZE), np.float32)
+    same = agreement(literally(path, image), session.run(None, {"x": image})[0], 0.0, 0)
+    assert same.sqnr_db is None or same.sqnr_db > 35
+
+
+def test_kernels_of_an_onnx_file_are_named(kit: Path, tmp_path: Path) -> None:
+    """ST's YOLO26: what both sets find is alike, not equal."""
+    from edgeai.errors import InputError
+
+    path = kit / "tflite2" / "yolo26_256_qdq_int8_od_coco-person-st.onnx"
+    picture = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    outputs = {}
+    for kernels in ("integer", "float"):
+        with open_runner(path, kernels=kernels) as runner:  # type: ignore[arg-type]
+            assert runner.backend == f"onnxruntime/{kernels}"
+            outputs[kernels] = runner.infer(picture)[0].array
+    assert (agreement(outputs["float"], outputs["integer"]).sqnr_db or 300) > 30
+    assert not np.array_equal(outputs["float"], outputs["integer"])
+    with pytest.raises(InputError, match="no quantised activations"):
+        open_runner(kit / "weights" / "yolov5n-seg.onnx", imgsz=320, kernels="integer")

@@ -6,17 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgeai.errors import InputError
-from edgeai.evaluate.backends.base import KERNELS, Kernels, Runner
+from edgeai.evaluate.backends.base import ONNX_KERNELS, TFLITE_KERNELS, Kernels, Runner
 from edgeai.files import existing_file
 from edgeai.recognise import NOTHING, Asked
 
-__all__ = ["KERNELS", "Kernels", "Runner", "open_runner", "with_names"]
+__all__ = ["ONNX_KERNELS", "TFLITE_KERNELS", "Kernels", "Runner", "open_runner", "with_names"]
 
 
 def open_runner(
     path: Path,
     *,
-    kernels: Kernels = "xnnpack",
+    kernels: Kernels | None = None,
     threads: int = 1,
     imgsz: int | None = None,
     names: tuple[str, ...] = (),
@@ -24,7 +24,8 @@ def open_runner(
 ) -> Runner:
     """The runner of a model file, by its suffix: .tflite, .onnx, .pt or .safetensors.
 
-    `kernels` is for TFLite; `imgsz` for checkpoints and ONNX files of dynamic size, and checked against the others.
+    `kernels` is for TFLite (default xnnpack) and for ONNX with int8 activations (default integer); other files have one
+    set, and a set of another kind of file does not count for them. `imgsz` is for checkpoints and ONNX files of dynamic size, and checked against the others.
     `names` replaces the class names, for files that carry none; `asked` is what the user says of a file that does not
     say it itself.
     Raises InputError where the file is missing, corrupt, of another kind or not decodable.
@@ -42,13 +43,14 @@ def with_names(runner: Runner, names: tuple[str, ...], path: Path) -> Runner:
     return runner
 
 
-def _open(path: Path, kernels: Kernels, threads: int, imgsz: int | None, asked: Asked) -> Runner:
+def _open(path: Path, kernels: Kernels | None, threads: int, imgsz: int | None, asked: Asked) -> Runner:
     existing_file(path, "a .tflite, .onnx, .pt or .safetensors file")
     suffix = path.suffix.lower()
     if suffix == ".tflite":
         from edgeai.evaluate.backends.litert import LiteRtRunner
 
-        runner = LiteRtRunner(path, kernels=kernels, threads=threads, asked=asked)
+        chosen = kernels if kernels in TFLITE_KERNELS else "xnnpack"
+        runner = LiteRtRunner(path, kernels=chosen, threads=threads, asked=asked)
         if imgsz and imgsz != runner.input_size:
             size = runner.input_size
             raise InputError(f"{path.name} has an input of {size} pixels, not {imgsz}", f"use --imgsz {size}")
@@ -56,7 +58,7 @@ def _open(path: Path, kernels: Kernels, threads: int, imgsz: int | None, asked: 
     if suffix == ".onnx":
         from edgeai.evaluate.backends.onnxrt import OnnxRunner
 
-        return OnnxRunner(path, imgsz=imgsz, threads=threads, asked=asked)
+        return OnnxRunner(path, imgsz=imgsz, threads=threads, asked=asked, kernels=kernels)
     if suffix in (".pt", ".pth", ".safetensors"):
         from edgeai.evaluate.backends.pytorch import open_checkpoint
 

@@ -18,8 +18,9 @@ from edgeai.graph.types import Graph
 from edgeai.recognise.know import Known
 
 LOOKS = 16
-Kernels = Literal["xnnpack", "builtin", "reference"]
-KERNELS: tuple[Kernels, ...] = ("xnnpack", "builtin", "reference")
+Kernels = Literal["xnnpack", "builtin", "reference", "integer", "float"]
+TFLITE_KERNELS: tuple[Kernels, ...] = ("xnnpack", "builtin", "reference")
+ONNX_KERNELS: tuple[Kernels, ...] = ("integer", "float")
 
 
 def assumptions(known: Known | None) -> tuple[Fact, ...]:
