@@ -308,7 +308,8 @@ class Stages(Runner):
         from edgeai.evaluate.backends import open_runner
         from edgeai.evaluate.coco import evaluate
 
-        options = [("images", dataset.images_sha256), ("truth", dataset.truth_sha256), ("kernels", kernels or "default")]
+        images, truth = dataset.images_sha256, dataset.truth_sha256
+        options = [("images", images), ("truth", truth), ("kernels", kernels or "default")]
         inputs = provenance("evaluate", [file_ref(model), dataset.annotations], options, EVALUATE_TOOLS)
 
         def produce(folder: Path) -> None:

@@ -25,7 +25,8 @@ def open_runner(
     """The runner of a model file, by its suffix: .tflite, .onnx, .pt or .safetensors.
 
     `kernels` is for TFLite (default xnnpack) and for ONNX with int8 activations (default integer); other files have one
-    set, and a set of another kind of file does not count for them. `imgsz` is for checkpoints and ONNX files of dynamic size, and checked against the others.
+    set, and a set of another kind of file does not count for them. `imgsz` is for checkpoints and ONNX files of dynamic
+    size, and checked against the others.
     `names` replaces the class names, for files that carry none; `asked` is what the user says of a file that does not
     say it itself.
     Raises InputError where the file is missing, corrupt, of another kind or not decodable.
