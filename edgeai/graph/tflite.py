@@ -182,7 +182,7 @@ def _read_model(reader: _Reader) -> Graph:
     if subgraph is None:
         raise InputError("the file holds no network")
     buffers = tuple(_buffer(table) for table in model.tables(4))
-    kinds = tuple(_operator_name(table) for table in model.tables(1))
+    kinds = tuple((_operator_name(table), table.scalar(2, "i", 1)) for table in model.tables(1))
     tensors = tuple(_tensor(i, table, buffers) for i, table in enumerate(subgraph.tables(0)))
     count = len(tensors)
     ops = tuple(_operator(i, table, kinds, count) for i, table in enumerate(subgraph.tables(3)))
@@ -345,18 +345,19 @@ def _quantization(table: _Table | None, shape: tuple[int, ...]) -> _Quantization
     return scales, zero_points, axis, table.numbers(0, "f"), table.numbers(1, "f"), flaw * bool(scales)
 
 
-def _operator(index: int, table: _Table, kinds: tuple[str, ...], tensors: int) -> Op:
+def _operator(index: int, table: _Table, kinds: tuple[tuple[str, int], ...], tensors: int) -> Op:
     code = table.scalar(0, "I")
     if code >= len(kinds):
         raise _DamagedError(f"operator code {code} of {len(kinds)}")
+    kind, version = kinds[code]
     inputs = _indices(table.numbers(1, "i"), tensors, -1)
     outputs = _indices(table.numbers(2, "i"), tensors, 0)
     union, options = table.scalar(3, "B"), table.table(4)
     if options is None:
-        return Op(index, kinds[code], inputs, outputs)
+        return Op(index, kind, inputs, outputs, version=version)
     return Op(
         index=index,
-        kind=kinds[code],
+        kind=kind,
         inputs=inputs,
         outputs=outputs,
         stride=_pair(options, STRIDES[union], 0) if union in STRIDES else (1, 1),
@@ -368,7 +369,8 @@ def _operator(index: int, table: _Table, kinds: tuple[str, ...], tensors: int) -
         axis=options.scalar(0, "i") if union == CONCATENATION else 0,
         transpose_a=bool(options.scalar(0, "B")) if union == BATCH_MATMUL else False,
         transpose_b=bool(options.scalar(1, "B")) if union == BATCH_MATMUL else False,
-        attributes=tuple((n, options.scalar(field, c)) for n, field, c in ATTRIBUTES.get(kinds[code], ())),
+        attributes=tuple((n, options.scalar(field, c)) for n, field, c in ATTRIBUTES.get(kind, ())),
+        version=version,
     )
 
 

@@ -122,7 +122,7 @@ class Op:
     own (`If`, `WHILE`) has their constants, and what they read from outside, behind its inputs. Pairs are (height,
     width).
     `padding` is `same`, `valid`, or `explicit` with the amounts in `pads` as ONNX lists them (all begins, all ends).
-    `perm` are the axes of ONNX's Transpose; TFLite has them as an operand.
+    `perm` are the axes of ONNX's Transpose; TFLite has them as an operand. `version` is that of TFLite's operator code.
     """
 
     index: int
@@ -142,6 +142,7 @@ class Op:
     transpose_b: bool = False
     perm: tuple[int, ...] = ()
     attributes: tuple[tuple[str, float], ...] = ()
+    version: int = 1
 
     def attribute(self, name: str) -> float:
         """One of the options that few operators have, by its name in TFLite's schema; 0 where it is absent."""

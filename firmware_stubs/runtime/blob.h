@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #define BLOB_MAGIC 0x4C424145u /* "EABL" */
-#define BLOB_VERSION 1u
+#define BLOB_VERSION 2u
 #define BLOB_CRC_START 16u
 #define BLOB_MAX_DIMS 6
 

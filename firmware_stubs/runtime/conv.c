@@ -8,6 +8,7 @@
 typedef struct {
     operand bias, multipliers, shifts;
     int32_t zero_point, low, high; /* of the output */
+    int32_t once;                  /* whether a sum is rounded once, not twice */
 } scaling;
 
 static bool numbers_ok(const kernel_memory *m, operand at, int32_t count)
@@ -30,17 +31,19 @@ static bool scaling_ok(const kernel_memory *m, const scaling *s, int32_t channel
 typedef struct {
     const int32_t *bias, *multiplier, *shift;
     int32_t zero_point, low, high;
+    bool once;
 } scales;
 
 static scales scales_of(const kernel_memory *m, const scaling *s)
 {
     return (scales){(const void *)source(m, s->bias), (const void *)source(m, s->multipliers),
-                    (const void *)source(m, s->shifts), s->zero_point, s->low, s->high};
+                    (const void *)source(m, s->shifts), s->zero_point, s->low, s->high, s->once != 0};
 }
 
 static inline int8_t scaled(const scales *s, int32_t channel, int32_t sum)
 {
-    const int32_t x = requantize(sum, s->multiplier[channel], s->shift[channel]);
+    const int32_t multiplier = s->multiplier[channel], shift = s->shift[channel];
+    const int32_t x = s->once ? requantize_once(sum, multiplier, shift) : requantize(sum, multiplier, shift);
     return (int8_t)clamp((int32_t)((uint32_t)x + (uint32_t)s->zero_point), s->low, s->high);
 }
 
@@ -329,6 +332,7 @@ typedef struct {
     int32_t b_batch, b_column, b_inner;
     int32_t a_zero_point, b_zero_point;
     int32_t multiplier, shift, zero_point, low, high;
+    int32_t once; /* whether a sum is rounded once, not twice */
 } matmul_words;
 
 static bool strided(const kernel_memory *m, operand at, const int32_t counts[3], const int32_t steps[3])
@@ -364,7 +368,8 @@ static void matmul_run(const kernel_memory *m, const int32_t *words)
                 int32_t sum = 0;
                 for (int32_t i = 0; i < p->inner; i++, x += p->a_inner, y += p->b_inner)
                     sum += (*x - p->a_zero_point) * (*y - p->b_zero_point);
-                const int32_t scaled_sum = requantize(sum, p->multiplier, p->shift);
+                const int32_t scaled_sum = p->once ? requantize_once(sum, p->multiplier, p->shift)
+                                                   : requantize(sum, p->multiplier, p->shift);
                 *to++ = (int8_t)clamp(add(scaled_sum, p->zero_point), p->low, p->high);
             }
 }

@@ -141,7 +141,7 @@ bool rt_run(const rt_model *model, rt_observer observer, void *context, uint64_t
         const rt_node node = {.index = i, .name = it->strings + n->name, .type = n->code, .ticks = spent,
                               .n_outputs = n->n_outputs, .n_counters = 2,
                               .counters = {(uint32_t)spent, (uint32_t)(spent >> 32)}};
-        if (!observer(context, model, &node))
+        if (observer && !observer(context, model, &node))
             return false;
     }
     return true;

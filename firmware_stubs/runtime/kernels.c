@@ -7,7 +7,7 @@ static const kernel *const table[K_COUNT] = {
     [K_TRANSPOSE_CONV] = &kernel_transpose_conv, [K_MATMUL] = &kernel_matmul, [K_ADD] = &kernel_add,
     [K_MUL] = &kernel_mul, [K_EXTREME] = &kernel_extreme, [K_LUT8] = &kernel_lut8, [K_LUT32] = &kernel_lut32,
     [K_QUANTIZE] = &kernel_quantize, [K_POOL] = &kernel_pool, [K_SOFTMAX] = &kernel_softmax,
-    [K_REDUCE] = &kernel_reduce, [K_ARG] = &kernel_arg,
+    [K_REDUCE] = &kernel_reduce, [K_ARG] = &kernel_arg, [K_SOFTMAX_TABLE] = &kernel_softmax_table,
 };
 
 bool kernel_check(const kernel_memory *memory, uint32_t number, const int32_t *words, uint32_t n_words)

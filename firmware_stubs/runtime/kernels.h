@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Integer kernels. Each has a parameter block of 32-bit words, a check of all its operands and a run. The arithmetic is
- * that of LiteRT's reference kernels, bit for bit. */
+ * bit for bit that of the LiteRT kernel which docs/kernels.md names for the operator: mostly the reference kernel. */
 #ifndef EDGEAI_KERNELS_H
 #define EDGEAI_KERNELS_H
 
@@ -9,7 +9,8 @@
 #include <stdint.h>
 
 enum { K_FILL, K_COPY, K_NEAREST, K_BILINEAR, K_CONV, K_DEPTHWISE, K_TRANSPOSE_CONV, K_MATMUL, K_ADD, K_MUL, K_EXTREME,
-       K_LUT8, K_LUT32, K_QUANTIZE, K_POOL, K_SOFTMAX, K_REDUCE, K_ARG, K_COUNT };
+       K_LUT8, K_LUT32, K_QUANTIZE, K_POOL, K_SOFTMAX, K_REDUCE, K_ARG,
+       K_SOFTMAX_TABLE, K_COUNT };
 
 typedef struct {
     uint8_t *arena;
@@ -94,6 +95,16 @@ static inline int32_t requantize(int32_t x, int32_t multiplier, int32_t shift)
     return rounding_shift_right(doubling_high_mul(shift_left(x, left), multiplier), right);
 }
 
+/* The same, rounded once, halves away from zero: LiteRT's FULLY_CONNECTED. */
+static inline int32_t requantize_once(int32_t x, int32_t multiplier, int32_t shift)
+{
+    const int32_t total = 31 - shift; /* 1 to 62 */
+    const int64_t size = (x < 0 ? -(int64_t)x : (int64_t)x) * multiplier;
+    const int64_t rounded = (size + ((int64_t)1 << (total - 1))) >> total;
+    const int64_t whole = rounded > INT32_MAX ? INT32_MAX : rounded;
+    return (int32_t)(x < 0 ? -whole : whole);
+}
+
 /* The kernels: conv.c, elementwise.c, move.c, reduce.c, softmax.c. */
 typedef struct {
     bool (*check)(const kernel_memory *memory, const int32_t *words);
@@ -104,7 +115,7 @@ typedef struct {
 extern const kernel kernel_fill, kernel_copy, kernel_nearest, kernel_bilinear;
 extern const kernel kernel_conv, kernel_depthwise, kernel_transpose_conv, kernel_matmul;
 extern const kernel kernel_add, kernel_mul, kernel_extreme, kernel_lut8, kernel_lut32, kernel_quantize;
-extern const kernel kernel_pool, kernel_reduce, kernel_arg, kernel_softmax;
+extern const kernel kernel_pool, kernel_reduce, kernel_arg, kernel_softmax, kernel_softmax_table;
 
 #define KERNEL(name, type) \
     const kernel kernel_##name = {name##_check, name##_run, sizeof(type) / sizeof(int32_t)}

@@ -100,6 +100,7 @@ typedef struct {
     operand from, to;
     int32_t batches, in_h, in_w, depth, out_h, out_w;
     operand rows, columns;
+    int32_t fine; /* bilinear: weights in 1/2048, halves up; else in 1/1024, halves away from zero */
 } resize_words;
 
 /* A table of `count` entries of `width` numbers, the first `indices` of which are below `limit`. */
@@ -145,7 +146,7 @@ static void nearest_run(const kernel_memory *m, const int32_t *words)
 
 KERNEL(nearest, resize_words);
 
-/* Entries of the tables: lower and upper neighbour, distance from the lower one in 1/1024. */
+/* Entries of the tables: lower and upper neighbour, distance from the lower one in 1/1024 or 1/2048. */
 
 static bool bilinear_check(const kernel_memory *m, const int32_t *words)
 {
@@ -159,6 +160,7 @@ static void bilinear_run(const kernel_memory *m, const int32_t *words)
     int8_t *to = (int8_t *)target(m, p->to);
     const int32_t *rows = (const void *)source(m, p->rows), *columns = (const void *)source(m, p->columns);
     const ptrdiff_t depth = p->depth, width = p->in_w * depth;
+    const int64_t one = p->fine ? 2048 : 1024;
     for (int32_t b = 0; b < p->batches; b++, from += p->in_h * width)
         for (int32_t y = 0; y < p->out_h; y++) {
             const int8_t *low = from + rows[3 * y] * width, *high = from + rows[3 * y + 1] * width;
@@ -167,9 +169,10 @@ static void bilinear_run(const kernel_memory *m, const int32_t *words)
                 const ptrdiff_t left = columns[3 * x] * depth, right = columns[3 * x + 1] * depth;
                 const int64_t fx = columns[3 * x + 2];
                 for (ptrdiff_t c = 0; c < depth; c++) {
-                    const int64_t sum = low[left + c] * (1024 - fy) * (1024 - fx) + high[left + c] * fy * (1024 - fx) +
-                                        low[right + c] * (1024 - fy) * fx + high[right + c] * fy * fx;
-                    *to++ = (int8_t)((sum + (sum > 0 ? 1 << 19 : -(1 << 19))) / (1 << 20));
+                    const int64_t sum = low[left + c] * (one - fy) * (one - fx) + high[left + c] * fy * (one - fx) +
+                                        low[right + c] * (one - fy) * fx + high[right + c] * fy * fx;
+                    *to++ = (int8_t)(p->fine ? (sum + (1 << 21)) >> 22
+                                             : (sum + (sum > 0 ? 1 << 19 : -(1 << 19))) / (1 << 20));
                 }
             }
         }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * SOFTMAX in fixed point. The exponential and the reciprocal are those of gemmlowp's fixedpoint.h (public algorithm;
+ * SOFTMAX in fixed point; and in float by a table, for more classes than the fixed point holds. The exponential and the reciprocal are those of gemmlowp's fixedpoint.h (public algorithm;
  * Q(n) below: n integer bits, 31 - n fraction bits). */
+#include <math.h>
+
 #include "kernels.h"
 
 #define DIFFERENCE_BITS 5  /* integer bits of a difference of inputs */
@@ -102,7 +104,7 @@ static void softmax_row(const softmax_words *p, const int8_t *from, int8_t *to)
     for (int32_t i = 0; i < p->depth; i++) {
         int32_t x = 0;
         if (from[i] - most >= p->least_difference)
-            x = rounding_shift_right(doubling_high_mul(scale, exp_of(p, from[i] - most)), right > 31 ? 31 : right);
+            x = right > 31 ? 0 : rounding_shift_right(doubling_high_mul(scale, exp_of(p, from[i] - most)), right);
         to[i] = (int8_t)clamp(x - 128, -128, 127);
     }
 }
@@ -117,3 +119,46 @@ static void softmax_run(const kernel_memory *m, const int32_t *words)
 }
 
 KERNEL(softmax, softmax_words);
+
+/* --- by a table ---------------------------------------------------------------------------------------- */
+
+typedef struct {
+    operand from, to;
+    int32_t rows, depth;
+    operand table; /* float: exp(-step * i), for the i-th code below the largest */
+} softmax_table_words;
+
+static bool softmax_table_check(const kernel_memory *m, const int32_t *words)
+{
+    const softmax_table_words *p = (const void *)words;
+    const int32_t counts[] = {p->rows, p->depth};
+    const uint64_t n = product(counts, 2);
+    return readable(m, p->from, n) && writable(m, p->to, n) && p->table & OPERAND_CONST && p->table % 4u == 0 &&
+           readable(m, p->table, 256u * sizeof(float));
+}
+
+static void softmax_table_row(const float *table, const int8_t *from, int8_t *to, int32_t depth)
+{
+    int32_t most = -128;
+    float total = 0;
+    for (int32_t i = 0; i < depth; i++)
+        most = from[i] > most ? from[i] : most;
+    for (int32_t i = 0; i < depth; i++)
+        total += table[most - from[i]];
+    const float scale = 1.0f / (total * (1.0f / 256.0f));
+    for (int32_t i = 0; i < depth; i++) {
+        const float x = roundf(table[most - from[i]] * scale);
+        to[i] = (int8_t)(x < 255.0f ? (int32_t)x - 128 : 127);
+    }
+}
+
+static void softmax_table_run(const kernel_memory *m, const int32_t *words)
+{
+    const softmax_table_words *p = (const void *)words;
+    const int8_t *from = (const int8_t *)source(m, p->from);
+    int8_t *to = (int8_t *)target(m, p->to);
+    for (int32_t r = 0; r < p->rows; r++, from += p->depth, to += p->depth)
+        softmax_table_row((const float *)(const void *)source(m, p->table), from, to, p->depth);
+}
+
+KERNEL(softmax_table, softmax_table_words);

@@ -17,7 +17,7 @@ from edgeai.graph.opcodes import OPERATORS
 from edgeai.graph.types import Graph, Tensor
 
 MAGIC = 0x4C424145
-VERSION = 1
+VERSION = 2
 CRC_START = 16
 HEADER = struct.Struct("<4I64s64s21I")
 TENSOR = struct.Struct(f"<3I{MAX_DIMS}IfiII")

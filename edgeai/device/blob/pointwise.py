@@ -12,9 +12,9 @@ from edgeai.device.blob.arithmetic import INTEGER_RANGE, activation_range, quant
 from edgeai.device.blob.program import MAX_DIMS, Context, Kernel, Step, UnsupportedError, Word
 from edgeai.device.blob.weighted import same_padding
 from edgeai.graph.types import Op, Tensor
+from edgeai.kernels.variants import MANY_CLASSES, drift
 
 BYTES = ("int8", "uint8")
-RECTIFIERS = {"RELU": (0.0, math.inf), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0), "RELU_0_TO_1": (0.0, 1.0)}
 REDUCE_MODES = {"REDUCE_MAX": 0, "REDUCE_MIN": 1, "MEAN": 2}
 
 
@@ -82,7 +82,7 @@ def table(context: Context, op: Op) -> list[Step]:
     elif op.kind == "HARD_SWISH":
         content = tables.hard_swish(source, result)
     else:
-        content = tables.rescaled(source, result, *RECTIFIERS.get(op.kind, (-math.inf, math.inf)))
+        content = tables.rescaled(op.kind, source, result)
     return [_lookup(context, Kernel.LUT8, source, result, content)]
 
 
@@ -108,18 +108,27 @@ def dequantize(context: Context, op: Op) -> list[Step]:
 
 
 def softmax(context: Context, op: Op) -> list[Step]:
-    """Fixed point with 5 integer bits for differences of inputs (TensorFlow Lite's PreprocessSoftmaxScaling)."""
+    """Fixed point with 5 integer bits for differences of inputs (TensorFlow Lite's PreprocessSoftmaxScaling).
+
+    Where the exponentials of many classes can fill the sum, LiteRT's reference kernel ends the process: those go by
+    the optimised kernel's table of floats.
+    """
     source, result = context.source(op, 0), context.result(op)
     depth = source.shape[-1]
-    if depth >= 4096 or (result.scale, result.zero_point) != (1 / 256, -128):
-        raise UnsupportedError("more than 4095 classes, or an output other than -128 + 256 p")
+    if (result.scale, result.zero_point) != (1 / 256, -128):
+        raise UnsupportedError("an output other than -128 + 256 p")
+    places = (context.operand(source), context.operand(result), source.elements // depth, depth)
+    if depth >= MANY_CLASSES:
+        step = -np.float32(source.scale) * np.float32(op.attribute("beta"))
+        steps = (step * np.arange(256, dtype=np.float32)).astype(np.float64)
+        table = context.pool.add(np.exp(steps).astype("<f4").tobytes())
+        return [Step(Kernel.SOFTMAX_TABLE, (*places, table))]
     real = min(float(op.attribute("beta")) * float(source.scale) * 2**26, 2**31 - 1)
     multiplier, shift = quantize_multiplier(real)
     if shift < 0:
         raise UnsupportedError("an input scale below 2**-26")
     radius = math.floor(31 * 2**26 / 2**shift)
-    places = (context.operand(source), context.operand(result))
-    return [Step(Kernel.SOFTMAX, (*places, source.elements // depth, depth, multiplier, shift, -radius))]
+    return [Step(Kernel.SOFTMAX, (*places, multiplier, shift, -radius))]
 
 
 # --- pooling, reduction ---------------------------------------------------------------------------
@@ -196,12 +205,26 @@ def nearest(context: Context, op: Op) -> list[Step]:
             found.append(min(max(whole, 0), size - 1))
         return found
 
-    return [_resize(context, op, Kernel.NEAREST, sources)]
+    return [_resize(context, op, Kernel.NEAREST, sources, fine=False)]
 
 
 def bilinear(context: Context, op: Op) -> list[Step]:
-    """Positions and weights in 1/1024, as in TensorFlow Lite's ResizeBilinearInteger."""
+    """Positions and weights in 1/1024, as in TensorFlow Lite's ResizeBilinearInteger, where those positions are exact.
+
+    Elsewhere they drift, up to beyond the picture, and XNNPACK's are taken: float, with weights in 1/2048.
+    """
     corners, centers = bool(op.attribute("align_corners")), bool(op.attribute("half_pixel_centers"))
+
+    def floats(size: int, out: int) -> Sequence[int]:
+        span = int(corners and out > 1)
+        scale = np.float32(size - span) / np.float32(out - span)
+        offset = np.float32(0.5) * scale - np.float32(0.5) if centers and not corners else np.float32(0)
+        found: list[int] = []
+        for i in range(out):
+            at = min(max(np.float32(i) * scale + offset, np.float32(0)), np.float32(size - 1))
+            low = int(at)
+            found += [low, min(low + 1, size - 1), int(np.rint((at - np.float32(low)) * np.float32(2048)))]
+        return found
 
     def sources(size: int, out: int) -> Sequence[int]:
         scale = (1024 * size + out // 2) // out
@@ -214,7 +237,8 @@ def bilinear(context: Context, op: Op) -> list[Step]:
             found += [low, min(_quotient(at + 1023, 1024), size - 1), at - 1024 * low]
         return found
 
-    return [_resize(context, op, Kernel.BILINEAR, sources)]
+    fine = max(drift(context.source(op, 0).shape[i], context.result(op).shape[i], corners) for i in (1, 2)) > 0
+    return [_resize(context, op, Kernel.BILINEAR, floats if fine else sources, fine)]
 
 
 def _quotient(a: int, b: int) -> int:
@@ -222,10 +246,12 @@ def _quotient(a: int, b: int) -> int:
     return a // b if a >= 0 else -(-a // b)
 
 
-def _resize(context: Context, op: Op, kernel: Kernel, sources: Callable[[int, int], Sequence[int]]) -> Step:
+def _resize(
+    context: Context, op: Op, kernel: Kernel, sources: Callable[[int, int], Sequence[int]], fine: bool
+) -> Step:
     source, result = context.source(op, 0), context.result(op)
     batch, in_h, in_w, depth = source.shape
     _, out_h, out_w, _ = result.shape
     rows, columns = context.integers(sources(in_h, out_h)), context.integers(sources(in_w, out_w))
     places = (context.operand(source), context.operand(result))
-    return Step(kernel, (*places, batch, in_h, in_w, depth, out_h, out_w, rows, columns))
+    return Step(kernel, (*places, batch, in_h, in_w, depth, out_h, out_w, rows, columns, int(fine)))

@@ -35,6 +35,7 @@ class Kernel(IntEnum):
     SOFTMAX = 15
     REDUCE = 16
     ARG = 17
+    SOFTMAX_TABLE = 18
 
 
 class UnsupportedError(Exception):

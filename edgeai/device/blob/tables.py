@@ -12,6 +12,8 @@ import numpy as np
 from edgeai.device.blob.arithmetic import INTEGER_RANGE, quantize_multiplier, requantize, rounded
 from edgeai.graph.types import Op, Tensor
 
+RECTIFIERS = {"RELU": (0.0, np.inf), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0), "RELU_0_TO_1": (0.0, 1.0)}
+
 Function = Callable[[np.ndarray], np.ndarray]
 
 FLOAT_FUNCTIONS: dict[str, Function] = {
@@ -42,9 +44,13 @@ def float_function(kind: str, source: Tensor, result: Tensor) -> bytes:
     return byte_table(whole.astype(np.int64) + result.zero_point, result)
 
 
-def rescaled(source: Tensor, result: Tensor, low: float = -np.inf, high: float = np.inf) -> bytes:
+def rescaled(kind: str, source: Tensor, result: Tensor) -> bytes:
     """QUANTIZE between 8-bit types, and RELU, RELU6, ...: other scale, other zero point, real limits."""
-    multiplier, shift = quantize_multiplier(float(source.scale) / float(result.scale))
+    low, high = RECTIFIERS.get(kind, (-np.inf, np.inf))
+    ratio = float(source.scale) / float(result.scale)
+    if kind in RECTIFIERS:  # LiteRT divides in float there
+        ratio = float(np.float32(source.scale) / np.float32(result.scale))
+    multiplier, shift = quantize_multiplier(ratio)
     y = requantize(values(source) - source.zero_point, multiplier, shift) + result.zero_point
     lowest, highest = INTEGER_RANGE[result.dtype]
 

@@ -10,6 +10,8 @@ from edgeai.device.blob.arithmetic import activation_range, quantize_multiplier
 from edgeai.device.blob.program import Context, Kernel, Scratch, Step, UnsupportedError, Word
 from edgeai.graph.types import Op, Tensor
 
+MAX_PRODUCTS = 256  # of one BATCH_MATMUL
+
 
 def same_padding(size: int, out: int, kernel: int, stride: int, dilation: int) -> int:
     """Rows of padding before the input; the rest, one more where it is odd, comes after."""
@@ -19,7 +21,8 @@ def same_padding(size: int, out: int, kernel: int, stride: int, dilation: int) -
 def _scaling(
     context: Context, op: Op, source: Tensor, weights: Tensor, result: Tensor, channels: int, bias: np.ndarray
 ) -> tuple[Word, ...]:
-    """The firmware's `scaling`: bias, multipliers and shifts of the channels, zero point and limits of the output."""
+    """The firmware's `scaling`: bias, multipliers and shifts of the channels, zero point and limits of the output, and
+    whether sums are rounded once."""
     scales = weights.scales if weights.per_channel else weights.scales * channels
     if not source.quantized or not result.quantized or len(scales) != channels:
         raise UnsupportedError("tensors without a scale")
@@ -30,6 +33,7 @@ def _scaling(
         *(context.integers(table) for table in tables),
         result.zero_point,
         *activation_range(result, op.activation),
+        int(op.kind == "FULLY_CONNECTED"),
     )
 
 
@@ -124,8 +128,10 @@ def transpose_conv(context: Context, op: Op) -> list[Step]:
 
 
 def fully_connected(context: Context, op: Op) -> list[Step]:
-    """A convolution over one row of pixels."""
+    """A convolution over one row of pixels; with weights that are computed, a product of two activations."""
     source, result = context.source(op, 0), context.result(op)
+    if not context.constants.known(op.inputs[1]):
+        return [_computed(context, op, source, result)]
     weights, w = _weights(context, op)
     out_c, in_c = w.shape
     rows = source.elements // in_c
@@ -138,20 +144,67 @@ def fully_connected(context: Context, op: Op) -> list[Step]:
     return [Step(Kernel.CONV, words)]
 
 
+def _computed(context: Context, op: Op, source: Tensor, result: Tensor) -> Step:
+    weights = context.source(op, 1)
+    out_c, in_c = weights.shape
+    bias = context.graph.operand(op, 2)
+    if bias is not None and (not context.constants.known(bias.index) or context.constants.value(bias.index).any()):
+        raise UnsupportedError("computed weights with a bias")
+    return _product(context, op, (source, 0), (weights, 0), result, (1, source.elements // in_c, out_c, in_c))
+
+
 def batch_matmul(context: Context, op: Op) -> list[Step]:
+    """A step for each matrix of the outer batch dimensions, which may repeat on either side."""
     a, b, result = context.source(op, 0), context.source(op, 1), context.result(op)
-    a_batch, b_batch = math.prod(a.shape[:-2]), math.prod(b.shape[:-2])
-    if a.per_channel or b.per_channel or (a.shape[:-2] != b.shape[:-2] and 1 not in (a_batch, b_batch)):
-        raise UnsupportedError("broadcast batches")
-    a_row, a_inner = (1, a.shape[-1]) if op.transpose_a else (a.shape[-1], 1)
-    b_column, b_inner = (b.shape[-1], 1) if op.transpose_b else (1, b.shape[-1])
+    if a.per_channel or b.per_channel:
+        raise UnsupportedError("a scale per channel")
+    outer, rank = result.shape[:-2], len(result.shape)
     inner = a.shape[-2] if op.transpose_a else a.shape[-1]
-    multiplier, shift = quantize_multiplier(float(a.scale) * float(b.scale) / float(result.scale))
+    steps = []
+    for place in np.ndindex(*outer[:-1]):
+        at = (*place, 0)[: len(outer)]
+        ends = [(tensor, _matrix(tensor, at, rank)) for tensor in (a, b)]
+        shape = (outer[-1] if outer else 1, result.shape[-2], result.shape[-1], inner)
+        offset = int(np.ravel_multi_index(at, outer)) * shape[1] * shape[2] if outer else 0
+        steps.append(_product(context, op, *ends, result, shape, offset))
+    if len(steps) > MAX_PRODUCTS:
+        raise UnsupportedError(f"more than {MAX_PRODUCTS} products")
+    return steps
+
+
+def _matrix(tensor: Tensor, place: tuple[int, ...], rank: int) -> int:
+    """The element where the matrix at a place of the result's batches begins; dimensions of 1 repeat."""
+    shape = (*(1,) * (rank - len(tensor.shape)), *tensor.shape)[:-2]
+    if not shape:
+        return 0
+    index = tuple(min(i, n - 1) for i, n in zip(place, shape, strict=True))
+    return int(np.ravel_multi_index(index, shape)) * math.prod(tensor.shape[-2:])
+
+
+def _product(
+    context: Context, op: Op, left: tuple[Tensor, int], right: tuple[Tensor, int], result: Tensor,
+    shape: tuple[int, int, int, int], offset: int = 0,
+) -> Step:  # fmt: skip
+    """The product of two activations from an element of each on, for `shape` batches, rows, columns and inner sums.
+
+    FULLY_CONNECTED has its right side transposed.
+    """
+    (a, a_first), (b, b_first) = left, right
+    connected = op.kind == "FULLY_CONNECTED"
+    batches, rows, columns, inner = shape
+    a_row, a_inner = (1, a.shape[-1]) if op.transpose_a else (inner, 1)
+    b_column, b_inner = (inner, 1) if op.transpose_b or connected else (1, b.shape[-1])
+    multiplier = quantize_multiplier(float(a.scale) * float(b.scale) / float(result.scale))
     words: tuple[Word, ...] = (
-        context.operand(a), context.operand(b), context.operand(result),
-        max(a_batch, b_batch), result.shape[-2], result.shape[-1], inner,
-        0 if a_batch == 1 else math.prod(a.shape[-2:]), a_row, a_inner,
-        0 if b_batch == 1 else math.prod(b.shape[-2:]), b_column, b_inner,
-        a.zero_point, b.zero_point, multiplier, shift, result.zero_point, -128, 127,
+        context.operand(a, a_first), context.operand(b, b_first), context.operand(result, offset), *shape,
+        _batch_step(a, batches, connected), a_row, a_inner, _batch_step(b, batches, connected), b_column, b_inner,
+        a.zero_point, b.zero_point, *multiplier, result.zero_point, *activation_range(result, op.activation),
+        int(connected),
     )  # fmt: skip
-    return [Step(Kernel.MATMUL, words)]
+    return Step(Kernel.MATMUL, words)
+
+
+def _batch_step(tensor: Tensor, batches: int, connected: bool) -> int:
+    """Elements from one matrix to the next of the innermost batch dimension; 0 where there is one for all."""
+    repeated = connected or len(tensor.shape) < 3 or (tensor.shape[-3] == 1 and batches > 1)
+    return 0 if repeated else math.prod(tensor.shape[-2:])

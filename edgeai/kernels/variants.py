@@ -1,0 +1,116 @@
+"""The cases of an operator that kernels treat differently: the rows of the table of kernels (docs/kernels.md).
+
+What divides an operator into rows was found by measuring: each condition is one where at least one kernel set begins
+to answer something else than float arithmetic, refuses the operator, or rounds as another set does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgeai.graph.types import Graph, Op, Tensor
+
+# what moves numbers: kernels copy the codes, whatever the scales say
+MOVES = frozenset(
+    "CONCATENATION RESHAPE TRANSPOSE PAD PADV2 MIRROR_PAD STRIDED_SLICE SLICE SPLIT SPLIT_V GATHER SQUEEZE EXPAND_DIMS "
+    "PACK UNPACK TILE DEPTH_TO_SPACE SPACE_TO_DEPTH RESIZE_NEAREST_NEIGHBOR".split()
+)
+CODES = MOVES | frozenset("MAXIMUM MINIMUM MAX_POOL_2D AVERAGE_POOL_2D REDUCE_MAX REDUCE_MIN RESIZE_BILINEAR".split())
+RECTIFIERS = frozenset("RELU RELU6 RELU_N1_TO_1 RELU_0_TO_1".split())
+# operators whose kernels take their output to be (real - zero point) on one grid
+GRIDS = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0), "SOFTMAX": (1 / 256, -128), "L2_NORMALIZATION": (1 / 128, 0)}
+REDUCTIONS = frozenset({"MEAN", "SUM"})
+LONG_ROW = 8192  # codes: XNNPACK adds a row in 16 bits that no longer hold longer ones
+MANY_CLASSES = 512  # the sum of the exponentials can take all its integer bits
+DIV_RATIO = 32.0  # scale of the dividend / (of the divisor x of the output): below, small quotients saturate
+
+
+def variant_of(graph: Graph, op: Op) -> str:
+    """The row of an operator: its name, and the case it is where kernels tell cases apart."""
+    case = _case(graph, op)
+    return f"{op.kind}, {case}" if case else op.kind
+
+
+def data(graph: Graph, op: Op) -> list[Tensor]:
+    """The inputs and outputs of an operator that hold quantised 8-bit numbers, weights apart."""
+    skipped = graph.weights(op)
+    tensors = [graph.tensors[t] for t in (*op.inputs, *op.outputs) if t >= 0]
+    return [t for t in tensors if t.quantized and t.dtype in ("int8", "uint8") and t is not skipped]
+
+
+def drift(size: int, out: int, corners: bool) -> float:
+    """How far the last source position of a resize in steps of 1/1024 pixel lies from the exact one, in pixels."""
+    whole, parts = (size - 1, out - 1) if corners and out > 1 else (size, out)
+    return (out - 1) * abs((1024 * whole + parts // 2) // parts / 1024 - whole / parts)
+
+
+def _case(graph: Graph, op: Op) -> str:
+    tensors = data(graph, op)
+    grids = {(t.scale, t.zero_point) for t in tensors}
+    if op.kind in CODES and len(grids) > 1:
+        return "scales differ"
+    if op.kind in RECTIFIERS:
+        return "scales differ" if len(grids) > 1 else "one scale"
+    if op.kind in GRIDS and tensors and (tensors[-1].scale, tensors[-1].zero_point) != GRIDS[op.kind]:
+        return "another output scale"
+    special = SPECIAL.get(op.kind)
+    return special(graph, op, tensors) if special else ""
+
+
+def _softmax(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
+    depth = graph.tensors[op.inputs[0]].shape[-1:]
+    return f"{MANY_CLASSES} classes or more" if depth and depth[0] >= MANY_CLASSES else ""
+
+
+def _quotient(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
+    if len(tensors) != 3:
+        return ""
+    ratio = tensors[0].scale / (tensors[1].scale * tensors[2].scale)
+    return "coarse output" if ratio < DIV_RATIO else ""
+
+
+def _negative(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
+    return "with a zero point" if any(t.zero_point for t in tensors) else ""
+
+
+def _reduction(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
+    source, result = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    return "long rows" if source.elements > LONG_ROW * result.elements else ""
+
+
+def _bilinear(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
+    source, result = graph.tensors[op.inputs[0]].shape, graph.tensors[op.outputs[0]].shape
+    if len(source) != 4 or len(result) != 4:
+        return ""
+    corners = bool(op.attribute("align_corners"))
+    drifts = [drift(source[axis], result[axis], corners) for axis in (1, 2)]
+    return "positions that drift" if max(drifts) > 0 else ""
+
+
+def _weights(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
+    weights = graph.operand(op, 1)
+    if weights is not None and not weights.is_constant:
+        return "computed weights"
+    return "per channel" if weights is not None and weights.per_channel else ""
+
+
+def _batches(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
+    a, b = (graph.tensors[t].shape[:-2] for t in op.inputs[:2])
+    return "broadcast" if a != b else ""
+
+
+SPECIAL = {
+    "SOFTMAX": _softmax,
+    "DIV": _quotient,
+    "NEG": _negative,
+    "MEAN": _reduction,
+    "SUM": _reduction,
+    "RESIZE_BILINEAR": _bilinear,
+    "FULLY_CONNECTED": _weights,
+    "CONV_2D": _weights,
+    "DEPTHWISE_CONV_2D": _weights,
+    "TRANSPOSE_CONV": _weights,
+    "BATCH_MATMUL": _batches,
+    "TILE": lambda graph, op, tensors: "version 3" if op.version > 2 else "",
+    "QUANTIZE": lambda graph, op, tensors: f"from {graph.tensors[op.inputs[0]].dtype}",
+}
