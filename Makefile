@@ -6,7 +6,7 @@ KIT ?= $(or $(EDGEAI_KIT),../shared/kit)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint heads results drops chance methods quantizers bench firmware clean emulated-mp2
+.PHONY: demo test lint heads results drops chance methods quantizers kernels bench firmware clean emulated-mp2
 
 # Without MODEL the bundled network on pictures made on the spot: no network, no data needed.
 demo: $(STAMP)
@@ -81,6 +81,12 @@ quantizers: $(STAMP)
 	$(BIN)/python docs/splice.py docs/accuracy.md quantizers-concat runs/quantizers/concat/quantizers.md
 	(cat runs/quantizers/raw/summary.md; tail -n +3 runs/quantizers/concat/summary.md) > runs/quantizers/summary.md
 	$(BIN)/python docs/splice.py README.md peers runs/quantizers/summary.md
+
+# Every kernel set on every int8 operator against float arithmetic: what edgeai judges by (five minutes).
+kernels: $(STAMP)
+	$(BIN)/python tests/bench/kernels.py --out runs/kernels
+	cp runs/kernels/kernels.json edgeai/kernels/data/kernels.json
+	$(BIN)/python docs/splice.py docs/kernels.md kernels runs/kernels/kernels.md
 
 # One known object in files of every head and format: docs/heads.md.
 heads: $(STAMP)

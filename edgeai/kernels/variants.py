@@ -26,9 +26,22 @@ DIV_RATIO = 32.0  # scale of the dividend / (of the divisor x of the output): be
 
 
 def variant_of(graph: Graph, op: Op) -> str:
-    """The row of an operator: its name, and the case it is where kernels tell cases apart."""
-    case = _case(graph, op)
+    """The row of an operator: its name, and the case it is where kernels tell cases apart.
+
+    What has other numbers than int8 is a row of its own, which was not measured.
+    """
+    case = _type(graph, op) or _case(graph, op)
     return f"{op.kind}, {case}" if case else op.kind
+
+
+def _type(graph: Graph, op: Op) -> str:
+    """The type of an operator's numbers, empty for int8 ones and for what turns one type into another."""
+    if op.kind in ("QUANTIZE", "DEQUANTIZE"):
+        return ""
+    tensors, weights = data(graph, op), graph.weights(op)
+    if not tensors or {t.dtype for t in tensors} != {"int8"}:
+        return tensors[0].dtype if tensors else next((graph.tensors[t].dtype for t in op.outputs if t >= 0), "nothing")
+    return f"{weights.dtype} weights" if weights is not None and weights.dtype != "int8" else ""
 
 
 def data(graph: Graph, op: Op) -> list[Tensor]:

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeai.artifacts import Contract, Fact, FileRef
-from edgeai.errors import InputError, ToolError, need
+from edgeai.errors import InputError, ToolError
 from edgeai.evaluate.backends.base import Kernels, Runner, assumptions, input_table, package_version, weights_kind
 from edgeai.evaluate.decode import Output
 from edgeai.files import existing_file, sha256_bytes
 from edgeai.graph import load_graph
-from edgeai.quiet import silent_stderr
+from edgeai.kernels.interpreter import open_kernels
 from edgeai.recognise import NOTHING, Asked
 from edgeai.recognise.know import know
 
@@ -45,7 +45,7 @@ class LiteRtRunner(Runner):
         self.backend = f"litert/{kernels}"
         self.options = (Fact("kernels", kernels), *assumptions(self.known))
         self.versions = (package_version("ai-edge-litert"),)
-        self._interpreter = open_interpreter(data, path.name, kernels, threads)
+        self._interpreter = open_kernels(data, path.name, kernels, threads)
         self._outputs = self._interpreter.get_output_details()
         self._bind_input(path.name)
 
@@ -84,26 +84,6 @@ class LiteRtRunner(Runner):
         table = table.view(np.uint8) if dtype.itemsize == 1 else table
         self._table = table[None] if table.ndim == 2 else table
         self._input = np.empty(shapes[0], dtype)
-
-
-def open_interpreter(data: bytes, name: str, kernels: Kernels, threads: int) -> Any:
-    """LiteRT's interpreter of a file with a kernel set, tensors allocated. Raises InputError where it refuses it."""
-    try:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-    except ImportError:
-        raise need("ai-edge-litert", "convert") from None
-    resolver = {
-        "xnnpack": OpResolverType.AUTO,
-        "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        "reference": OpResolverType.BUILTIN_REF,
-    }[kernels]
-    try:
-        with silent_stderr():
-            made = Interpreter(model_content=data, num_threads=threads, experimental_op_resolver_type=resolver)
-            made.allocate_tensors()
-    except (RuntimeError, ValueError) as error:
-        raise InputError(f"LiteRT cannot run {name}: {_line(error)}", "is the file complete?") from None
-    return made
 
 
 def _line(error: BaseException) -> str:

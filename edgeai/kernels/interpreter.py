@@ -1,0 +1,137 @@
+"""A TFLite file on LiteRT, each operator by the kernel set that was chosen for it."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from edgeai.errors import InputError, ToolError, need
+from edgeai.graph.types import Graph
+from edgeai.kernels.plan import choose, shown
+from edgeai.kernels.table import Set
+from edgeai.quantize.flat import pack, read_tree
+from edgeai.quiet import silent_stderr
+
+Array = NDArray[Any]
+
+
+class MixedInterpreter:
+    """Runs the segments of a file one after the other, those of one kernel set together.
+
+    `kernels` forces one set for the whole file; without it the table of kernels chooses (`plan.choose`). With
+    `keep_all` every tensor can be read, else only the outputs; XNNPACK keeps what it fuses to itself. Raises InputError
+    where LiteRT cannot run an operator, naming it.
+    """
+
+    def __init__(
+        self, path: Path, kernels: Set | None = None, *, keep_all: bool = False, threads: int = 1
+    ) -> None:
+        self.graph, tree = read_tree(path)
+        self.chosen = choose(self.graph) if kernels is None else (kernels,) * len(self.graph.ops)
+        self.kernels = shown(self.chosen)
+        parts = _segments(self.chosen)
+        self._segments = [
+            _Segment(path.read_bytes() if len(parts) == 1 else _cut_out(self.graph, tree, part, keep_all), kernel, *found)
+            for part, kernel, found in ((p, self.chosen[p[0]], (path.name, keep_all, threads)) for p in parts)
+        ]
+        self._held: dict[int, Array] = {}
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """The outputs in the file's order. Raises ToolError where an operator fails."""
+        self._held = dict(zip(self.graph.inputs, inputs, strict=True))
+        for segment in self._segments:
+            self._held.update(segment.run(self._held))
+        return [self.read(t) for t in self.graph.outputs]
+
+    def read(self, tensor: int) -> Array:
+        """A tensor of the last run."""
+        if tensor in self._held:
+            return self._held[tensor]
+        for segment in self._segments:
+            if tensor in segment.writes:
+                return segment.read(tensor)
+        raise InputError(f"tensor {tensor} was not kept")
+
+
+class _Segment:
+    """One interpreter; `writes` are the tensors that can be read from it."""
+
+    def __init__(self, data: bytes, kernels: Set, name: str, keep_all: bool, threads: int) -> None:
+        self._interpreter = open_kernels(data, name, kernels, threads, keep_all)
+        self._inputs = [int(entry["index"]) for entry in self._interpreter.get_input_details()]
+        self._outputs = [int(entry["index"]) for entry in self._interpreter.get_output_details()]
+        self._name = name
+        self.writes = {int(entry["index"]) for entry in self._interpreter.get_tensor_details()} if keep_all else set()
+
+    def run(self, held: Mapping[int, Array]) -> dict[int, Array]:
+        try:
+            for index in self._inputs:
+                self._interpreter.set_tensor(index, held[index])
+            self._interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            raise ToolError(f"LiteRT failed on {self._name}: {_line(error)}") from None
+        return {index: self._interpreter.get_tensor(index) for index in self._outputs}
+
+    def read(self, tensor: int) -> Array:
+        values: Array = self._interpreter.get_tensor(tensor)
+        return values
+
+
+def open_kernels(data: bytes, name: str, kernels: str, threads: int = 1, keep_all: bool = False) -> Any:
+    """LiteRT's interpreter of a file with a kernel set, tensors allocated. Raises InputError where it refuses it."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    except ImportError:
+        raise need("ai-edge-litert", "convert") from None
+    resolver = {
+        "xnnpack": OpResolverType.AUTO,
+        "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        "reference": OpResolverType.BUILTIN_REF,
+    }[kernels]
+    try:
+        with silent_stderr():
+            made = Interpreter(
+                model_content=data,
+                num_threads=threads,
+                experimental_op_resolver_type=resolver,
+                experimental_preserve_all_tensors=keep_all,
+            )
+            made.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"LiteRT's {kernels} kernels cannot run {name}: {_line(error)}") from None
+    return made
+
+
+def _segments(chosen: Sequence[Set]) -> list[list[int]]:
+    """Runs of operators of one kernel set."""
+    groups = itertools.groupby(range(len(chosen)), key=lambda place: chosen[place])
+    return [list(group) for _, group in groups]
+
+
+def _cut_out(graph: Graph, tree: Any, part: Sequence[int], keep_all: bool) -> bytes:
+    """The file that holds some operators only; tensors keep their numbers."""
+    tree = copy.copy(tree)
+    main = copy.copy(tree.subgraphs[0])
+    tree.subgraphs = [main, *tree.subgraphs[1:]]
+    ops = [graph.ops[place] for place in part]
+    written = {t for op in ops for t in op.outputs if t >= 0}
+    computed = {t for op in graph.ops for t in op.outputs} | set(graph.inputs)  # not constants, nor a layer's own state
+    read = {t for op in ops for t in op.inputs} & computed
+    inside = set(part)
+    later = {t for op in graph.ops if op.index not in inside for t in op.inputs} | set(graph.outputs)
+    main.operators = [main.operators[place] for place in part]
+    main.inputs = sorted(read - written)
+    main.outputs = sorted(written if keep_all else written & later)
+    tree.signatureDefs = tree.metadata = None
+    return pack(tree)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160]
+
+
