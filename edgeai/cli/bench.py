@@ -22,7 +22,7 @@ from edgeai.project import Project, load_project
 if TYPE_CHECKING:
     from edgeai.board import Board
     from edgeai.device.options import BenchListener, BenchOptions, Engine
-    from edgeai.evaluate.backends import Kernels
+    from edgeai.kernels.table import Set
 
 IMAGES = 3
 SHOWN_LAYERS = 12
@@ -54,8 +54,8 @@ LINUX_SECONDS = 300.0  # one call of a benchmark program makes all its runs
 @click.option("--images", type=PathParam, metavar="DIR|IMAGE", help="Inputs whose outputs are compared with the host.")
 @click.option("--count", type=click.IntRange(min=1), default=IMAGES, show_default=True, help="Images of a folder.")
 @click.option("--random", "noise", type=click.IntRange(min=0), default=None, help="Random inputs to compare.")
-@click.option("--kernels", type=click.Choice(["xnnpack", "builtin", "reference"]), default="reference",
-              show_default=True, help="Kernel set of the host; reference is bit-exact.")  # fmt: skip
+@click.option("--kernels", type=click.Choice(["reference", "builtin", "xnnpack"]),
+              help="One kernel set of this computer for all.  [default: a right one for each operator]")  # fmt: skip
 @click.option("--timeout", type=FiniteRange(min=0.1), default=60.0, show_default=True, metavar="S",
               help="Seconds one inference may take.")  # fmt: skip
 @click.option("--compare", "published", type=PathParam, metavar="CSV", help="Table of published figures.")
@@ -83,7 +83,7 @@ def command(
     images: Path | None,
     count: int,
     noise: int | None,
-    kernels: Kernels,
+    kernels: Set | None,
     timeout: float,
     published: Path | None,
     row: str,

@@ -48,6 +48,9 @@ def bench_serial(board: Board, model: Path | None, options: BenchOptions, listen
     host = HostModel(model, options.kernels) if model is not None else None
     if host is None and (options.images or options.random):
         raise InputError("outputs can only be compared with a model at hand", "pass the .tflite file")
+    measured = _Measured(refusal=host.refusal() if host is not None and (options.images or options.random) else "")
+    if measured.refusal:
+        listener.say(f"outputs are not compared: {measured.refusal}")
     emulated = board.emulator is not None
 
     def heard(fault: LineFault) -> None:
@@ -60,8 +63,7 @@ def bench_serial(board: Board, model: Path | None, options: BenchOptions, listen
         held = identity.find_model(session, model, reference)
         notes = identity.check_tensors(held, host.inputs, host.outputs) if host is not None else ()
         listener.end(f"{identity.describe(session).name}, {held.name}")
-        measured = _Measured()
-        if host is not None:
+        if host is not None and (not measured.refusal or options.mode == "io"):
             _compare(session, held, host, options, measured, listener)
         runs = options.runs or (EMULATED_RUNS if emulated else RUNS)
         _time(session, held, runs, options, measured, listener)
@@ -70,8 +72,9 @@ def bench_serial(board: Board, model: Path | None, options: BenchOptions, listen
 
 @dataclass
 class _Measured:
-    """What a bench gathers on its way."""
+    """What a bench gathers on its way. `refusal` says why this computer computes no outputs to expect."""
 
+    refusal: str = ""
     times: list[RunRecord] = field(default_factory=list)
     io: list[RunRecord] = field(default_factory=list)
     layers: list[RunRecord] = field(default_factory=list)
@@ -102,8 +105,9 @@ def _compare(
         for inputs in source:
             record = session.infer(held, [array.tobytes() for array in inputs])
             measured.io.append(record)
-            measured.expected.append(host.run(inputs))
-            measured.actual.append(output_arrays(record, [entry.shape for entry in host.outputs]))
+            if not measured.refusal:
+                measured.expected.append(host.run(inputs))
+                measured.actual.append(output_arrays(record, [entry.shape for entry in host.outputs]))
             listener.advance()
     listener.end()
 
@@ -222,7 +226,10 @@ def _result(
         runs=measured.runs,
     )
     compared = bool(measured.expected) and host is not None
-    shown = (("kernels", options.kernels if compared else ""), ("timeout", options.timeout), ("board", board.name))
+    kernels = host.kernels if compared and host is not None else ""
+    doubted = host.doubts() if compared and host is not None else ()
+    refused = (f"outputs are not compared: {measured.refusal}",) if measured.refusal else ()
+    shown = (("kernels", kernels), ("timeout", options.timeout), ("board", board.name))
     return BenchResult(
         model=reference or FileRef(held.name, held.signature, 0),
         granularity=_granularity(host),
@@ -235,12 +242,12 @@ def _result(
         inputs=host.inputs if host is not None else identity.audits(held.inputs),
         outputs=host.outputs if host is not None else identity.audits(held.outputs),
         images=tuple(measured.images),
-        kernels=f"litert/{options.kernels}" if compared else "",
+        kernels=kernels,
         agreement=agreements(host, measured.expected, measured.actual) if compared and host is not None else (),
         comparisons=(),
         checks=(),
         faults=session.counts(),
-        notes=(*notes, *_notes(session, held, emulated, options, measured, layers, times)),
+        notes=(*notes, *refused, *doubted, *_notes(session, held, emulated, options, measured, layers, times)),
         provenance=provenance("bench", [reference] if reference else [], shown, TOOLS),
     )
 

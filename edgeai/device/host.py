@@ -11,39 +11,66 @@ from numpy.typing import NDArray
 
 from edgeai.artifacts import TensorAudit
 from edgeai.errors import InputError
-from edgeai.evaluate.backends.base import Kernels, input_table
-from edgeai.evaluate.backends.litert import open_interpreter
+from edgeai.evaluate.backends.base import input_table
 from edgeai.files import existing_file
 from edgeai.graph import load_graph
 from edgeai.graph.types import Graph
 from edgeai.images import canvas, laid_out, read_image
+from edgeai.kernels.interpreter import MixedInterpreter
+from edgeai.kernels.plan import doubts
+from edgeai.kernels.table import Set
 from edgeai.recognise.know import know
 
 SEED = 7
+NAMED = 3  # operators that a note names
 
 
 class HostModel:
-    """A TFLite file on LiteRT with one kernel set. Raises InputError where the file is missing or unsound."""
+    """A TFLite file on LiteRT: every operator by the kernel set that computes it right, or all by `asked`.
 
-    def __init__(self, path: Path, kernels: Kernels) -> None:
-        data = existing_file(path, "a .tflite file").read_bytes()
+    Raises InputError where the file is missing or unsound.
+    """
+
+    def __init__(self, path: Path, asked: Set | None = None) -> None:
+        existing_file(path, "a .tflite file")
         if path.suffix.lower() != ".tflite":
             raise InputError(f"{path.name} is no TFLite file", "a board runs .tflite files: edgeai quantize makes one")
-        self.path, self.kernels = path, kernels
+        self.path, self._asked = path, asked
         self.graph: Graph = load_graph(path)
         self.inputs = _audits(self.graph, self.graph.inputs)
         self.outputs = _audits(self.graph, self.graph.outputs)
-        self._data = data
-        self._interpreter: Any = None
+        self._interpreter: MixedInterpreter | None = None
+
+    def open(self) -> MixedInterpreter:
+        """The network, ready to run. Raises InputError where LiteRT cannot run an operator."""
+        if self._interpreter is None:
+            self._interpreter = MixedInterpreter(self.path, self._asked)
+        return self._interpreter
+
+    @property
+    def kernels(self) -> str:
+        """The kernel sets in use, `litert/...`."""
+        return f"litert/{self.open().kernels}"
+
+    def refusal(self) -> str:
+        """Why this computer cannot run the network; empty where it can."""
+        try:
+            self.open()
+        except InputError as error:
+            return error.message
+        return ""
+
+    def doubts(self) -> tuple[str, ...]:
+        """Notes on operators that the kernels in use are known to compute wrong."""
+        found = doubts(self.graph, self.open().chosen)
+        if not found:
+            return ()
+        shown = ", ".join(map(str, found[:NAMED])) + (f" and {len(found) - NAMED} more" if len(found) > NAMED else "")
+        return (f"not computed right on this computer: {shown}; a difference may be its own",)
 
     def run(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """The outputs in the file's order."""
-        if self._interpreter is None:
-            self._interpreter = open_interpreter(self._data, self.path.name, self.kernels, 1)
-        for detail, values in zip(self._interpreter.get_input_details(), inputs, strict=True):
-            self._interpreter.set_tensor(detail["index"], values)
-        self._interpreter.invoke()
-        return [self._interpreter.get_tensor(entry["index"]).copy() for entry in self._interpreter.get_output_details()]
+        return [values.copy() for values in self.open().run(inputs)]
 
     def image_inputs(self, images: Sequence[Path]) -> Iterable[list[NDArray[Any]]]:
         """Every image as the network's one input. Raises InputError for a network that takes no image."""

@@ -222,17 +222,21 @@ def _notes(
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What the board is to run, made on the host before the board is started."""
+    """What the board is to run, made on the host before the board is started.
+
+    `refusal` says why this computer cannot run it.
+    """
 
     host: HostModel
+    refusal: str
     blob: ModelBlob
     inputs: tuple[list[NDArray[Any]], ...]
 
 
 def _prepared(model: Path, options: Mp2Options) -> _Job:
-    host = HostModel(model, "reference")
+    host = HostModel(model)
     inputs = list(host.image_inputs(options.images)) or list(host.random_inputs(1))
-    return _Job(host, make_blob(model), tuple(inputs))
+    return _Job(host, host.refusal(), make_blob(model), tuple(inputs))
 
 
 def _bench_own(board: Board, remote: Remote, job: _Job, options: Mp2Options, tell: Listener) -> BenchResult:
@@ -255,7 +259,7 @@ def _bench_own(board: Board, remote: Remote, job: _Job, options: Mp2Options, tel
         protocol=replace(
             result.protocol, tool=PROGRAM, mode="io", unit="ticks", emulated=True, runs=options.runs * len(job.inputs)
         ),
-        device=replace(result.device, runtime="edgeai int8 reference kernels, 1 core"),
+        device=replace(result.device, runtime="edgeai int8 kernels, 1 core"),
         time=BenchTime(
             mean=float(np.mean(values)),
             minimum=min(values),
@@ -268,9 +272,9 @@ def _bench_own(board: Board, remote: Remote, job: _Job, options: Mp2Options, tel
         layers=_layers(reports[-1].nodes),
         memory=BenchMemory(activations=job.blob.arena_bytes, peak=max(report.peak_bytes for report in reports)),
         images=tuple(file_ref(path) for path in options.images),
-        kernels=f"litert/{job.host.kernels}",
-        agreement=_agreement(job, [report.outputs for report in reports]),
-        notes=(TICKS_NOTE,),
+        kernels="" if job.refusal else job.host.kernels,
+        agreement=() if job.refusal else _agreement(job, [report.outputs for report in reports]),
+        notes=(TICKS_NOTE, *((f"outputs are not compared: {job.refusal}",) if job.refusal else job.host.doubts())),
     )
 
 

@@ -1,7 +1,7 @@
-"""Our own benchmark on a board that has none: a TFLite file on the int8 reference kernels, on one Arm core.
+"""Our own benchmark on a board that has none: a TFLite file on our int8 kernels, on one Arm core.
 
 The program is `firmware_stubs/mp2`, one static file for any 64-bit Arm Linux. It runs the real network: its outputs
-equal those of LiteRT's reference kernels to the bit.
+equal those of the kernels that docs/kernels.md names to the bit.
 """
 
 from __future__ import annotations

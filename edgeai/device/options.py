@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from edgeai.evaluate.backends.base import Kernels
+from edgeai.kernels.table import Set
 
 Engine = Literal["auto", "npu", "cpu"]
 RUNS = 10
@@ -30,7 +30,7 @@ class BenchOptions:
     layers: bool = True
     images: tuple[Path, ...] = ()
     random: int = 0
-    kernels: Kernels = "reference"
+    kernels: Set | None = None
     timeout: float = 60.0
     user: str = "root"
     password: str = field(default="", repr=False)

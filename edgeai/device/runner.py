@@ -79,7 +79,7 @@ class DeviceRunner(Runner):
     def _check(self, path: Path) -> None:
         from edgeai.device.host import HostModel
 
-        host = HostModel(path, "reference")
+        host = HostModel(path)
         differences = identity.check_tensors(self._held, host.inputs, host.outputs)
         if differences:
             raise InputError(

@@ -28,16 +28,16 @@ class MixedInterpreter:
     where LiteRT cannot run an operator, naming it.
     """
 
-    def __init__(
-        self, path: Path, kernels: Set | None = None, *, keep_all: bool = False, threads: int = 1
-    ) -> None:
+    def __init__(self, path: Path, kernels: Set | None = None, *, keep_all: bool = False, threads: int = 1) -> None:
         self.graph, tree = read_tree(path)
         self.chosen = choose(self.graph) if kernels is None else (kernels,) * len(self.graph.ops)
         self.kernels = shown(self.chosen)
         parts = _segments(self.chosen)
+        whole = len(parts) == 1
+        files = [path.read_bytes() if whole else _cut_out(self.graph, tree, part, keep_all) for part in parts]
         self._segments = [
-            _Segment(path.read_bytes() if len(parts) == 1 else _cut_out(self.graph, tree, part, keep_all), kernel, *found)
-            for part, kernel, found in ((p, self.chosen[p[0]], (path.name, keep_all, threads)) for p in parts)
+            _Segment(data, self.chosen[part[0]], path.name, keep_all, threads)
+            for data, part in zip(files, parts, strict=True)
         ]
         self._held: dict[int, Array] = {}
 
@@ -124,7 +124,13 @@ def _cut_out(graph: Graph, tree: Any, part: Sequence[int], keep_all: bool) -> by
     read = {t for op in ops for t in op.inputs} & computed
     inside = set(part)
     later = {t for op in graph.ops if op.index not in inside for t in op.inputs} | set(graph.outputs)
-    main.operators = [main.operators[place] for place in part]
+    main.operators = [copy.copy(main.operators[place]) for place in part]
+    used = sorted(
+        {operator.opcodeIndex for operator in main.operators}
+    )  # a code that a set lacks is refused, used or not
+    tree.operatorCodes = [tree.operatorCodes[code] for code in used]
+    for operator in main.operators:
+        operator.opcodeIndex = used.index(operator.opcodeIndex)
     main.inputs = sorted(read - written)
     main.outputs = sorted(written if keep_all else written & later)
     tree.signatureDefs = tree.metadata = None
@@ -133,5 +139,3 @@ def _cut_out(graph: Graph, tree: Any, part: Sequence[int], keep_all: bool) -> by
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:160]
-
-

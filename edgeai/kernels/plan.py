@@ -41,9 +41,8 @@ def _runnable(graph: Graph, chosen: Sequence[Set]) -> list[Set]:
     result = []
     for op, kernels in zip(graph.ops, chosen, strict=True):
         figures = rows().get(variant_of(graph, op))
-        if figures is not None and figures[kernels].worst is None:
-            kernels = next((one for one in SETS if figures[one].worst is not None), kernels)
-        result.append(kernels)
+        runs = [one for one in (kernels, *SETS) if figures is None or figures[one].worst is not None]
+        result.append((runs or [kernels])[0])
     return result
 
 

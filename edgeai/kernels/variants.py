@@ -6,7 +6,7 @@ to answer something else than float arithmetic, refuses the operator, or rounds 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from edgeai.graph.types import Graph, Op, Tensor
 
@@ -18,8 +18,8 @@ MOVES = frozenset(
 CODES = MOVES | frozenset("MAXIMUM MINIMUM MAX_POOL_2D AVERAGE_POOL_2D REDUCE_MAX REDUCE_MIN RESIZE_BILINEAR".split())
 RECTIFIERS = frozenset("RELU RELU6 RELU_N1_TO_1 RELU_0_TO_1".split())
 # operators whose kernels take their output to be (real - zero point) on one grid
-GRIDS = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0), "SOFTMAX": (1 / 256, -128), "L2_NORMALIZATION": (1 / 128, 0)}
-REDUCTIONS = frozenset({"MEAN", "SUM"})
+PROBABILITY, SIGNED = (1 / 256, -128), (1 / 128, 0)
+GRIDS = {"LOGISTIC": PROBABILITY, "SOFTMAX": PROBABILITY, "TANH": SIGNED, "L2_NORMALIZATION": SIGNED}
 LONG_ROW = 8192  # codes: XNNPACK adds a row in 16 bits that no longer hold longer ones
 MANY_CLASSES = 512  # the sum of the exponentials can take all its integer bits
 DIV_RATIO = 32.0  # scale of the dividend / (of the divisor x of the output): below, small quotients saturate
@@ -61,7 +61,7 @@ def _case(graph: Graph, op: Op) -> str:
     tensors = data(graph, op)
     grids = {(t.scale, t.zero_point) for t in tensors}
     if op.kind in CODES and len(grids) > 1:
-        return "scales differ"
+        return "version 3, scales differ" if op.kind == "TILE" and op.version > 2 else "scales differ"
     if op.kind in RECTIFIERS:
         return "scales differ" if len(grids) > 1 else "one scale"
     if op.kind in GRIDS and tensors and (tensors[-1].scale, tensors[-1].zero_point) != GRIDS[op.kind]:
@@ -112,7 +112,15 @@ def _batches(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
     return "broadcast" if a != b else ""
 
 
-SPECIAL = {
+def _tile(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
+    return "version 3" if op.version > 2 else ""
+
+
+def _from(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
+    return f"from {graph.tensors[op.inputs[0]].dtype}"
+
+
+SPECIAL: dict[str, Callable[[Graph, Op, Sequence[Tensor]], str]] = {
     "SOFTMAX": _softmax,
     "DIV": _quotient,
     "NEG": _negative,
@@ -124,6 +132,6 @@ SPECIAL = {
     "DEPTHWISE_CONV_2D": _weights,
     "TRANSPOSE_CONV": _weights,
     "BATCH_MATMUL": _batches,
-    "TILE": lambda graph, op, tensors: "version 3" if op.version > 2 else "",
-    "QUANTIZE": lambda graph, op, tensors: f"from {graph.tensors[op.inputs[0]].dtype}",
+    "TILE": _tile,
+    "QUANTIZE": _from,
 }

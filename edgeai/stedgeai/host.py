@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeai.errors import InputError, ToolError, need
+from edgeai.errors import InputError
 from edgeai.graph import load_graph
+from edgeai.kernels.interpreter import MixedInterpreter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,11 +71,11 @@ def host_outputs(model: Path, inputs: NDArray[np.generic]) -> tuple[HostTensor, 
 
 
 def host_tensors(model: Path, inputs: NDArray[np.generic], outputs_only: bool = False) -> tuple[HostTensor, ...]:
-    """Every activation in the order of the operators, by LiteRT's plain kernels: the same bytes on every machine."""
+    """Every activation in the order of the operators, each by the LiteRT kernels that compute it right."""
     import numpy as np
 
-    graph = load_graph(model)
-    interpreter = _interpreter(model)
+    interpreter = MixedInterpreter(model, keep_all=not outputs_only)
+    graph = interpreter.graph
     wanted = [
         (op.index, op.kind, graph.tensors[t])
         for op in graph.ops
@@ -83,32 +84,14 @@ def host_tensors(model: Path, inputs: NDArray[np.generic], outputs_only: bool = 
     ]
     gathered: list[list[NDArray[Any]]] = [[] for _ in wanted]
     for sample in inputs:
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], sample[None])
-        interpreter.invoke()
+        interpreter.run([sample[None]])
         for values, (_, _, tensor) in zip(gathered, wanted, strict=True):
-            values.append(np.array(interpreter.get_tensor(tensor.index)))
+            values.append(np.array(interpreter.read(tensor.index)))
     return tuple(
         HostTensor(index, kind, tensor.name, np.concatenate(values), tensor.scale, tensor.zero_point)
         for values, (index, kind, tensor) in zip(gathered, wanted, strict=True)
         if values and values[0].ndim
     )
-
-
-def _interpreter(model: Path) -> Any:
-    try:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-    except ImportError:
-        raise need("ai-edge-litert", "convert") from None
-    try:
-        made = Interpreter(
-            model_path=str(model),
-            experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
-            experimental_preserve_all_tensors=True,
-        )
-        made.allocate_tensors()
-    except (RuntimeError, ValueError) as error:
-        raise ToolError(f"LiteRT cannot run {model.name}: {' '.join(str(error).split())[:160]}") from None
-    return made
 
 
 def plain(tensors: Sequence[HostTensor]) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -65,7 +65,7 @@ rt_status rt_open(uint32_t index, rt_model *model, const char **reason)
         .name = h->name,
         .signature = h->signature,
         .datetime = "",
-        .description = "edgeai int8 reference",
+        .description = "edgeai int8",
         .runtime_id = BENCH_RUNTIME_ID,
         .runtime_version = RUNTIME_VERSION,
         .tool_version = h->tool_version,

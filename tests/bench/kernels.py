@@ -39,7 +39,6 @@ from tiny_models import Model, random_inputs  # noqa: E402
 from edgeai.cli.render import markdown_table  # noqa: E402
 from edgeai.device.blob import make_blob  # noqa: E402
 from edgeai.errors import EdgeAIError  # noqa: E402
-from edgeai.graph import load_graph  # noqa: E402
 from edgeai.graph.types import Graph, Op  # noqa: E402
 from edgeai.kernels.interpreter import open_kernels  # noqa: E402
 from edgeai.kernels.table import Figures  # noqa: E402
@@ -75,8 +74,8 @@ def cases(name: str, folder: Path) -> list[Case]:
         path.write_bytes(content)
         graph, tree = read_tree(path)
         (op,) = graph.ops
-        details = [{"shape": graph.tensors[t].shape, "dtype": np.dtype(graph.tensors[t].dtype).type} for t in graph.inputs]
-        inputs = random_inputs(details, number)
+        given = [graph.tensors[t] for t in graph.inputs]
+        inputs = random_inputs([{"shape": t.shape, "dtype": np.dtype(t.dtype).type} for t in given], number)
         if op.kind == "DIV":  # not by zero, which kernels refuse or not
             zero = graph.tensors[op.inputs[1]].zero_point
             inputs[1] = np.where(inputs[1] == zero, zero + 1, inputs[1]).astype(np.int8)
@@ -91,10 +90,8 @@ def exact(graph: Graph, tree: Any, op: Op, inputs: Arrays) -> Arrays:
         tensor = graph.tensors[t]
         codes = values.astype(np.float32)
         real.append((codes - tensor.zero_point) * np.float32(tensor.scale) if tensor.quantized else codes)
-    if op.kind in ("QUANTIZE", "DEQUANTIZE"):
-        results = real
-    else:
-        results = litert(simulation(graph, tree), real, "builtin")
+    moved = op.kind in ("QUANTIZE", "DEQUANTIZE")
+    results = real if moved else litert(simulation(graph, tree), real, "builtin")
     found = []
     for t, values in zip(graph.outputs, results, strict=True):
         tensor = graph.tensors[t]
@@ -183,11 +180,12 @@ def outcomes(kernels: str, drawn: Sequence[Case], program: Path, folder: Path) -
 def errors(case: Case, outputs: Arrays) -> list[np.ndarray]:
     """Distance of every number from float arithmetic, in steps; of indices and floats as they are."""
     found = []
-    for t, values, real in zip(case.graph.outputs, outputs, case.exact, strict=True):
+    for t, values, exactly in zip(case.graph.outputs, outputs, case.exact, strict=True):
         tensor = case.graph.tensors[t]
+        real = exactly
         if tensor.quantized:
             info = np.iinfo(tensor.dtype)
-            real = real.clip(info.min, info.max)
+            real = exactly.clip(info.min, info.max)
         found.append(values.astype(np.float64).reshape(real.shape) - real)
     return found
 
@@ -252,7 +250,8 @@ def is_right(figures: dict[str, Any]) -> bool:
 def cell(figures: dict[str, Any]) -> str:
     if "worst" not in figures:
         return "-"
-    text = f"{figures['worst']:.2f} {figures['bias'] + 0.0:+.2f} {100 * figures['differing']:.1f} %".replace("-0.00", "+0.00")
+    bias = f"{figures['bias']:+.2f}".replace("-0.00", "+0.00")
+    text = f"{figures['worst']:.2f} {bias} {100 * figures['differing']:.1f} %"
     fails = f", fails in {figures['fails_in']}" if figures.get("fails_in") else ""
     return text + fails
 

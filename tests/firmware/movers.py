@@ -122,7 +122,8 @@ def pad(d: Draw, result: Any, kind: str) -> Ends:
     operands = [x, d.ints(amounts)]
     if kind == "PADV2":
         given = d.m.graph.tensors[y].quantization
-        operands.append(d.m.tensor((), scale=given.scale[0], zero=given.zeroPoint[0], data=d.rng.integers(-128, 128, ())))
+        value = d.rng.integers(-128, 128, ())
+        operands.append(d.m.tensor((), scale=given.scale[0], zero=given.zeroPoint[0], data=value))
     options = {"PAD": "PadOptions", "PADV2": "PadV2Options", "MIRROR_PAD": "MirrorPadOptions"}[kind]
     d.m.op(kind, operands, [y], options, 2)
     return [x], [y]

@@ -89,8 +89,8 @@ class Answer:
 
 
 def random_inputs(details: list[dict[str, Any]], seed: int) -> list[np.ndarray]:
-    """Numbers over the whole range of the inputs' types; of three seeds of nine, in a narrow part of it, as a flat part of
-    a picture has them."""
+    """Numbers over the whole range of the inputs' types; of three seeds of nine, in a narrow part of it, as a flat part
+    of a picture has them."""
     rng = np.random.default_rng(seed)
     found = []
     for detail in details:

@@ -246,9 +246,7 @@ def _quotient(a: int, b: int) -> int:
     return a // b if a >= 0 else -(-a // b)
 
 
-def _resize(
-    context: Context, op: Op, kernel: Kernel, sources: Callable[[int, int], Sequence[int]], fine: bool
-) -> Step:
+def _resize(context: Context, op: Op, kernel: Kernel, sources: Callable[[int, int], Sequence[int]], fine: bool) -> Step:
     source, result = context.source(op, 0), context.result(op)
     batch, in_h, in_w, depth = source.shape
     _, out_h, out_w, _ = result.shape

@@ -163,10 +163,10 @@ def batch_matmul(context: Context, op: Op) -> list[Step]:
     steps = []
     for place in np.ndindex(*outer[:-1]):
         at = (*place, 0)[: len(outer)]
-        ends = [(tensor, _matrix(tensor, at, rank)) for tensor in (a, b)]
+        left, right = ((tensor, _matrix(tensor, at, rank)) for tensor in (a, b))
         shape = (outer[-1] if outer else 1, result.shape[-2], result.shape[-1], inner)
         offset = int(np.ravel_multi_index(at, outer)) * shape[1] * shape[2] if outer else 0
-        steps.append(_product(context, op, *ends, result, shape, offset))
+        steps.append(_product(context, op, left, right, result, shape, offset))
     if len(steps) > MAX_PRODUCTS:
         raise UnsupportedError(f"more than {MAX_PRODUCTS} products")
     return steps
@@ -191,7 +191,7 @@ def _product(
     """
     (a, a_first), (b, b_first) = left, right
     connected = op.kind == "FULLY_CONNECTED"
-    batches, rows, columns, inner = shape
+    batches, inner = shape[0], shape[3]
     a_row, a_inner = (1, a.shape[-1]) if op.transpose_a else (inner, 1)
     b_column, b_inner = (inner, 1) if op.transpose_b or connected else (1, b.shape[-1])
     multiplier = quantize_multiplier(float(a.scale) * float(b.scale) / float(result.scale))
