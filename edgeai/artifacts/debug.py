@@ -30,7 +30,9 @@ class LayerError:
     network, with the errors of all layers before it. `minimum`, `maximum` and `rms` are those of the float values.
     `saturated` is the share of float values more than half a step beyond the ends of the int8 grid, `range_use` the
     part of the grid that the float values span (over 1 where they do not fit). `gain` is rms out / rms in of the float
-    layer where it has weights, else 0. `stepwise` of a concatenation is that of its worst input.
+    layer where it has weights, else 0. `stepwise` of a concatenation is that of its worst input. `float_sqnr_db` is the
+    SQNR of the layer alone in float arithmetic, its inputs, weights and result rounded as the file says: what kernels
+    should give.
     """
 
     index: int
@@ -47,6 +49,7 @@ class LayerError:
     stepwise: Divergence
     cumulative: Divergence
     gain: float = 0.0
+    float_sqnr_db: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from edgeai.recognise import Asked
 
 if TYPE_CHECKING:
     from edgeai.artifacts import Contract, Layout, Upsample
+    from edgeai.kernels.table import Set
 
 IMAGES = 8
 COLUMNS = 78
@@ -38,6 +39,8 @@ KIND = 14
 @click.option("--threshold", type=FINITE, metavar="DB", help="Stepwise SQNR below which a layer is bad.  [default: 10]")
 @click.option("--layers", type=click.IntRange(min=0), default=12, show_default=True, help="Rows of the table; 0: all.")
 @head_options
+@click.option("--kernels", type=click.Choice(["reference", "builtin"]),
+              help="One kernel set for all operators.  [default: a right one for each]")  # fmt: skip
 @click.option("--svg", type=PathParam, metavar="OUT.svg", help="Write a picture.")
 @click.option("-o", "--output", type=PathParam, metavar="OUT.json", help="Write the report as JSON.")
 @json_option
@@ -54,6 +57,7 @@ def command(
     input_range: str | None,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
+    kernels: Set | None,
     svg: Path | None,
     output: Path | None,
     as_json: bool,
@@ -77,7 +81,8 @@ def command(
     floats = _float_tflite(project, model, reference) if reference is not None else None
     with Progress("compare layers", 2 * len(paths)) as progress:
         limit_db = THRESHOLD_DB if threshold is None else threshold
-        report = debug(model, floats, paths, limit_db, progress.advance, asked_of(head, boxes, input_range, mean, std))
+        asked = asked_of(head, boxes, input_range, mean, std)
+        report = debug(model, floats, paths, limit_db, progress.advance, asked, kernels)
     if reference is not None:
         report = replace(report, reference=file_ref(reference))
     if svg is not None:

@@ -16,7 +16,7 @@ from edgeai.files import existing_file
 from edgeai.graph import load_graph
 from edgeai.graph.types import Graph
 from edgeai.images import canvas, laid_out, read_image
-from edgeai.kernels.interpreter import MixedInterpreter
+from edgeai.kernels.interpreter import MixedInterpreter, open_mixed
 from edgeai.kernels.plan import doubts
 from edgeai.kernels.table import Set
 from edgeai.recognise.know import know
@@ -44,7 +44,7 @@ class HostModel:
     def open(self) -> MixedInterpreter:
         """The network, ready to run. Raises InputError where LiteRT cannot run an operator."""
         if self._interpreter is None:
-            self._interpreter = MixedInterpreter(self.path, self._asked)
+            self._interpreter = open_mixed(self.path, self._asked)
         return self._interpreter
 
     @property

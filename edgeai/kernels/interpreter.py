@@ -11,33 +11,39 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgeai.errors import InputError, ToolError, need
+from edgeai.graph import load_graph
+from edgeai.graph.tflite import read_tflite
 from edgeai.graph.types import Graph
 from edgeai.kernels.plan import choose, shown
 from edgeai.kernels.table import Set
-from edgeai.quantize.flat import pack, read_tree
+from edgeai.quantize.flat import pack, tree_with_constants
 from edgeai.quiet import silent_stderr
 
 Array = NDArray[Any]
 
 
 class MixedInterpreter:
-    """Runs the segments of a file one after the other, those of one kernel set together.
+    """Runs the segments of a network one after the other: operators that follow each other on one kernel set.
 
-    `kernels` forces one set for the whole file; without it the table of kernels chooses (`plan.choose`). With
-    `keep_all` every tensor can be read, else only the outputs; XNNPACK keeps what it fuses to itself. Raises InputError
-    where LiteRT cannot run an operator, naming it.
+    `chosen` is the set of every operator, by default that of the table. With `apart`, no operator reads what another
+    writes, and each set needs one segment. With `keep_all` every tensor can be read, else only the outputs; XNNPACK
+    keeps what it fuses to itself. Raises InputError where LiteRT cannot run an operator, naming it.
     """
 
-    def __init__(self, path: Path, kernels: Set | None = None, *, keep_all: bool = False, threads: int = 1) -> None:
-        self.graph, tree = read_tree(path)
-        self.chosen = choose(self.graph) if kernels is None else (kernels,) * len(self.graph.ops)
+    def __init__(
+        self, data: bytes, name: str, chosen: Sequence[Set] = (), *, keep_all: bool = False, apart: bool = False,
+        threads: int = 1,
+    ) -> None:  # fmt: skip
+        self.graph = read_tflite(data, name)
+        self.chosen = tuple(chosen) or choose(self.graph)
         self.kernels = shown(self.chosen)
-        parts = _segments(self.chosen)
-        whole = len(parts) == 1
-        files = [path.read_bytes() if whole else _cut_out(self.graph, tree, part, keep_all) for part in parts]
+        order = sorted(range(len(self.chosen)), key=self.chosen.__getitem__) if apart else range(len(self.chosen))
+        parts = [list(group) for _, group in itertools.groupby(order, key=self.chosen.__getitem__)]
+        tree = None if len(parts) == 1 else tree_with_constants(data, name)
+        files = [data if tree is None else _cut_out(self.graph, tree, part, keep_all) for part in parts]
         self._segments = [
-            _Segment(data, self.chosen[part[0]], path.name, keep_all, threads)
-            for data, part in zip(files, parts, strict=True)
+            _Segment(file, self.chosen[part[0]], name, keep_all, threads)
+            for file, part in zip(files, parts, strict=True)
         ]
         self._held: dict[int, Array] = {}
 
@@ -56,6 +62,13 @@ class MixedInterpreter:
             if tensor in segment.writes:
                 return segment.read(tensor)
         raise InputError(f"tensor {tensor} was not kept")
+
+
+def open_mixed(path: Path, kernels: Set | None = None, *, keep_all: bool = False) -> MixedInterpreter:
+    """A TFLite file by the kernel sets that the table names, or all by `kernels`."""
+    graph = load_graph(path)
+    chosen = () if kernels is None else (kernels,) * len(graph.ops)
+    return MixedInterpreter(path.read_bytes(), path.name, chosen, keep_all=keep_all)
 
 
 class _Segment:
@@ -105,12 +118,6 @@ def open_kernels(data: bytes, name: str, kernels: str, threads: int = 1, keep_al
     except (RuntimeError, ValueError) as error:
         raise InputError(f"LiteRT's {kernels} kernels cannot run {name}: {_line(error)}") from None
     return made
-
-
-def _segments(chosen: Sequence[Set]) -> list[list[int]]:
-    """Runs of operators of one kernel set."""
-    groups = itertools.groupby(range(len(chosen)), key=lambda place: chosen[place])
-    return [list(group) for _, group in groups]
 
 
 def _cut_out(graph: Graph, tree: Any, part: Sequence[int], keep_all: bool) -> bytes:

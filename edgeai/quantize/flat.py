@@ -22,13 +22,17 @@ def read_tree(path: Path) -> tuple[Graph, Any]:
     graph = load_graph(path)
     if graph.format != "tflite":
         raise InputError(f"{path} is not a TFLite file", "pass a .tflite file")
-    data = path.read_bytes()
-    tree = tree_of(data, str(path))
+    return graph, tree_with_constants(path.read_bytes(), str(path))
+
+
+def tree_with_constants(data: bytes, name: str) -> Any:
+    """`tree_of`, with what stands behind the flatbuffer pulled in."""
+    tree = tree_of(data, name)
     for buffer in tree.buffers or []:
         if buffer.offset > 1:
             buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
             buffer.offset = buffer.size = 0
-    return graph, tree
+    return tree
 
 
 def tree_of(data: bytes, name: str = "the file") -> Any:

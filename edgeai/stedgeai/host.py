@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeai.errors import InputError
 from edgeai.graph import load_graph
-from edgeai.kernels.interpreter import MixedInterpreter
+from edgeai.kernels.interpreter import open_mixed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +74,7 @@ def host_tensors(model: Path, inputs: NDArray[np.generic], outputs_only: bool = 
     """Every activation in the order of the operators, each by the LiteRT kernels that compute it right."""
     import numpy as np
 
-    interpreter = MixedInterpreter(model, keep_all=not outputs_only)
+    interpreter = open_mixed(model, keep_all=not outputs_only)
     graph = interpreter.graph
     wanted = [
         (op.index, op.kind, graph.tensors[t])

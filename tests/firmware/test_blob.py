@@ -32,7 +32,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     artifact = json.loads(outcome.out)
     content = target.read_bytes()
     magic, version, size, crc = struct.unpack_from("<4I", content)
-    assert (magic, version, size) == (int.from_bytes(b"EABL", "little"), 1, len(content))
+    assert (magic, version, size) == (int.from_bytes(b"EABL", "little"), 2, len(content))
     assert crc == zlib.crc32(content[16:])
     assert artifact["file"]["bytes"] == len(content) and artifact["name"] == "some model"
     assert [(c["name"], c["count"]) for c in artifact["operators"]] == [("ADD", 1), ("RELU", 1)]

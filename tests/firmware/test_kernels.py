@@ -21,7 +21,7 @@ from wire import SYNC, Host
 from edgeai.device.blob import make_blob
 from edgeai.device.emulated_m55 import BLOB_SLOTS, EmulatedM55
 from edgeai.errors import InputError
-from edgeai.kernels.interpreter import MixedInterpreter
+from edgeai.kernels.interpreter import open_mixed
 from edgeai.kernels.table import named, rows
 from edgeai.kernels.variants import variant_of
 
@@ -63,7 +63,7 @@ def drawn(name: str, path: Path) -> list[np.ndarray]:
 def expected(name: str, path: Path) -> tuple[list[bytes], list[bytes]]:
     """Inputs, and what the kernels that the table names make of them."""
     inputs = drawn(name, path)
-    interpreter = MixedInterpreter(path)
+    interpreter = open_mixed(path)
     for op in interpreter.graph.ops:
         row = variant_of(interpreter.graph, op)
         assert row in rows(), f"{row} was not measured"
@@ -98,20 +98,20 @@ def test_bit_exact_on_the_emulated_board(first: int, folder: Path) -> None:
     need("qemu-system-arm")
     names = COMPUTED[first : first + BLOB_SLOTS]
     answers = {name: expected(name, folder / f"{COMPUTED.index(name)}.tflite") for name in names}
-    with EmulatedM55([blob_of(folder, name) for name in names]) as board:
-        with serial.Serial(board.port, timeout=30, exclusive=True) as line:
-            host = Host(line.write, line.read)
-            assert host.ask(SYNC).kind == "sync"
-            for name, (inputs, outputs) in answers.items():
-                got = host.run(str(COMPUTED.index(name)), inputs).outputs
-                wrong = [number for number, (a, b) in enumerate(zip(got, outputs, strict=True)) if a != b]
-                assert not wrong, f"{name}: outputs {wrong[:5]} of {len(outputs)} differ"
+    blobs = [blob_of(folder, name) for name in names]
+    with EmulatedM55(blobs) as board, serial.Serial(board.port, timeout=30, exclusive=True) as line:
+        host = Host(line.write, line.read)
+        assert host.ask(SYNC).kind == "sync"
+        for name, (inputs, outputs) in answers.items():
+            got = host.run(str(COMPUTED.index(name)), inputs).outputs
+            wrong = [number for number, (a, b) in enumerate(zip(got, outputs, strict=True)) if a != b]
+            assert not wrong, f"{name}: outputs {wrong[:5]} of {len(outputs)} differ"
 
 
 @pytest.mark.parametrize("name", sorted(NOT_COMPUTED))
 def test_what_is_not_computed_is_refused_with_a_reason(name: str, tmp_path: Path) -> None:
     model = Model()
     (tmp_path / "m.tflite").write_bytes(model.pack(*OPERATORS[name](Draw(model, np.random.default_rng(1)))))
-    kind = name.split()[0]
+    kind = name.split(maxsplit=1)[0]
     with pytest.raises(InputError, match=rf"{kind} #0 \((no kernel|input and output differ|operands that differ)"):
         make_blob(tmp_path / "m.tflite")

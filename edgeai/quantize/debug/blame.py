@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container
+from dataclasses import replace
 from statistics import median
 
 from edgeai.artifacts.debug import ConcatInput, ConcatSpread, Culprit, LayerError
@@ -16,6 +17,7 @@ SPREAD = 4.0  # ranges of a concatenation's inputs that differ by more are named
 FITTING_USE = 1 / 8  # of the grid: with fewer than 32 of its 256 steps in use, the scale is wrong
 ONE_STEP = 1.5  # rms error, in steps: what 8 bits cost a sparse tensor whose grid fits
 OWN_LOSS_DB = 6.0  # below the SQNR of its worst input: more than twice the error
+KERNEL_DB, KERNEL_BELOW_DB = 6.0, 40.0  # a kernel with twice the error of float arithmetic, where that shows
 FAMILY = 3  # layers of one shape, for instance a head's on three levels
 ODD_GAIN, ALONE = 8.0, 1.5  # times the median gain, and times the next largest (sound networks: 5 and 1.2)
 # operators whose int8 inputs and outputs must share scale and zero point
@@ -34,12 +36,14 @@ def first_bad(
 ) -> Culprit | None:
     """The layer to look at first; None where every layer does what 8 bits can do.
 
-    A layer is bad where its stepwise SQNR is below `threshold` dB and a better scale could help. One whose scale a
-    concatenation imposes on it is not to blame. That concatenation is, unless a layer before it is wrong by itself, or
-    amplifies far more than all others and so widened what is joined: weights are suspect then. The latter is named
-    also where no layer is bad. `logits` are tensors whose size matters little; what makes them may amplify much.
+    A layer is bad where its stepwise SQNR is below `threshold` dB and a better scale could help. One that float
+    arithmetic computes well is not: its kernel is. One whose scale a concatenation imposes on it is not to blame. That
+    concatenation is, unless a layer before it is wrong by itself, or amplifies far more than all others and so widened
+    what is joined: weights are suspect then. The latter is named also where no layer is bad. `logits` are tensors whose
+    size matters little; what makes them may amplify much.
     """
     shares = probabilities(graph)
+    layers = tuple(_fair(layer) for layer in layers)
     # what reads probabilities may amplify: the expectation of 16 bins does
     plain = tuple(layer for layer in layers if not any(t in shares for t in graph.ops[layer.index].inputs))
     hidden = tuple(layer for layer in plain if not any(t in logits for t in graph.ops[layer.index].outputs))
@@ -56,6 +60,26 @@ def first_bad(
     if odd is not None and odd.index < horizon:
         return odd
     return _by_itself(bad[0]) if join is None else _joined(graph, join, bad[0], concats)
+
+
+def _fair(layer: LayerError) -> LayerError:
+    """A layer with the better of what its kernel gives and what float arithmetic does: both must find it bad."""
+    if layer.float_sqnr_db is None or layer.float_sqnr_db <= layer.stepwise.sqnr_db:
+        return layer
+    return replace(layer, stepwise=replace(layer.stepwise, sqnr_db=layer.float_sqnr_db))
+
+
+def kernels_at_fault(layers: tuple[LayerError, ...], kernels: str) -> list[str]:
+    """Findings on layers whose kernel loses what float arithmetic does not."""
+    found = []
+    for layer in layers:
+        good, got = layer.float_sqnr_db, layer.stepwise.sqnr_db
+        if good is not None and layer.kind != "CONCATENATION" and got < min(good - KERNEL_DB, KERNEL_BELOW_DB):
+            found.append(
+                f"{layer.kind} #{layer.index}: the kernel is at fault, not the file: {got:.1f} dB on {kernels}, "
+                f"{good:.1f} dB in float arithmetic"
+            )
+    return found
 
 
 def _is_wrong(graph: Graph, layer: LayerError, quality: dict[int, float]) -> bool:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeai.errors import InputError, ToolError
 from edgeai.graph.types import Graph, Op, Tensor
+from edgeai.kernels.interpreter import MixedInterpreter, open_kernels
+from edgeai.kernels.plan import choose
+from edgeai.kernels.table import Set
 from edgeai.quantize.debug.surgery import Cut, is_coded
 from edgeai.quantize.debug.tally import Tally
 
 Floats = NDArray[np.float32]
 UNBOUNDED = (-np.inf, np.inf)
+THREADS = 2
 FIXED_GRID = frozenset({"LOGISTIC", "SOFTMAX"})
 
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """What is compared: the int8 `graph` with its file, its layers cut apart, and the float network.
+    """What is compared: the int8 `graph` with its file, its layers cut apart, these in floats, and the float network.
 
     `counterpart` maps int8 tensors to tensors of the float network, `bounds` some int8 tensors to the range outside of
     which values make no difference to what reads them.
@@ -30,6 +34,7 @@ class Networks:
     graph: Graph
     coded: bytes
     layers: Cut
+    floats: bytes
     reference: bytes
     counterpart: dict[int, int]
     bounds: dict[int, tuple[float, float]]
@@ -37,12 +42,16 @@ class Networks:
 
 @dataclass(slots=True)
 class Observed:
-    """What was counted of one result: the tallies, and the float values' extremes, squares and clipped share."""
+    """What was counted of one result: the tallies, and the float values' extremes, squares and clipped share.
+
+    `by_float` is the layer alone in float arithmetic, its result rounded as the file says.
+    """
 
     low: float
     high: float
     stepwise: Tally
     cumulative: Tally
+    by_float: Tally
     slices: tuple[Tally, ...] = ()
     squares: float = 0.0
     count: int = 0
@@ -54,40 +63,55 @@ class Observed:
 
 
 def measure(
-    networks: Networks, images: Sequence[Floats], progress: Callable[[], object] | None = None
+    networks: Networks,
+    images: Sequence[Floats],
+    kernels: Set | None = None,
+    progress: Callable[[], object] | None = None,
 ) -> tuple[dict[int, Observed], dict[int, tuple[float, float]], str]:
     """By int8 tensor: what was counted of every result that has a float counterpart, and the float extremes. And the
-    kernel set of the int8 runs.
+    kernel sets of the int8 runs.
 
-    `images` are inputs [1, ...] of the float network in real numbers; `progress` is called twice for each.
-    Raises InputError where an image does not fit the network, ToolError where the runtime fails.
+    `images` are inputs [1, ...] of the float network in real numbers; `progress` is called twice for each. Each
+    operator runs on a set that computes it right, or on `kernels`. Raises InputError where an image does not fit the
+    network or LiteRT refuses it, ToolError where the runtime fails.
     """
-    reference = _Runner(networks.reference, "builtin")
+    reference = _Floats(networks.reference)
     extremes = _extremes(networks, reference, images, progress)
-    coded, layers, kernels = _int8_runners(networks)
+    chosen = choose(networks.graph) if kernels is None else (kernels,) * len(networks.graph.ops)
+    coded = MixedInterpreter(networks.coded, "the network", chosen, keep_all=True, threads=THREADS)
+    layers = MixedInterpreter(networks.layers.data, "its layers", chosen, apart=True, threads=THREADS)
+    second = _Floats(networks.floats)
     found = {t: _observed(networks, t, extremes) for t in networks.layers.results if t in extremes}
     for image in images:
         reference.run({networks.counterpart[t]: image for t in networks.graph.inputs})
         exact = {t: reference.read(networks.counterpart[t]) for t in extremes}
-        coded.run({t: encode(exact[t], networks.graph.tensors[t]) for t in networks.graph.inputs})
-        _step(networks, layers, coded, exact)
+        coded.run([encode(exact[t], networks.graph.tensors[t]) for t in networks.graph.inputs])
+        given = _given(networks, coded, exact)
+        alone = layers.run(list(given.values()))
+        second.run(
+            dict(zip(second.inputs, (_real(networks.graph, t, codes) for t, codes in given.items()), strict=True))
+        )
         for t, entry in found.items():
-            _count(networks, t, entry, exact, layers, coded)
+            place = networks.layers.results[t]
+            by_float = _rounded(second.read(second.outputs[place]), networks.graph.tensors[t])
+            _count(networks, t, entry, exact, alone[place], coded.read(t), by_float)
         if progress is not None:
             progress()
-    return found, extremes, kernels
+    return found, extremes, coded.kernels
 
 
-def _int8_runners(networks: Networks) -> tuple[_Runner, _Runner, str]:
-    """On reference kernels, which are the same on every machine; on built-in ones where an operator has no other."""
-    try:
-        return _Runner(networks.coded, "reference"), _Runner(networks.layers.data, "reference"), "reference"
-    except ToolError:
-        return _Runner(networks.coded, "builtin"), _Runner(networks.layers.data, "builtin"), "builtin"
+def _real(graph: Graph, t: int, codes: NDArray[Any]) -> NDArray[Any]:
+    """Numbers as the layers in floats take them: integers that are no codes stay what they are."""
+    tensor = graph.tensors[t]
+    return decode(codes, tensor) if is_coded(tensor) else codes
+
+
+def _rounded(values: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
+    return encode(values, tensor) if is_coded(tensor) else values
 
 
 def _extremes(
-    networks: Networks, reference: _Runner, images: Sequence[Floats], progress: Callable[[], object] | None
+    networks: Networks, reference: _Floats, images: Sequence[Floats], progress: Callable[[], object] | None
 ) -> dict[int, tuple[float, float]]:
     """Smallest and largest float value of every int8 tensor that has a counterpart, zero included."""
     found: dict[int, tuple[float, float]] = {}
@@ -121,6 +145,7 @@ def _observed(networks: Networks, t: int, extremes: dict[int, tuple[float, float
         high,
         Tally(low, high, tensor.scale),
         Tally(low, high, tensor.scale),
+        Tally(low, high, tensor.scale),
         tuple(Tally(*extremes.get(i, extremes[t]), tensor.scale) for i in joined),
     )
 
@@ -132,30 +157,32 @@ def concatenated(graph: Graph, op: Op | None) -> tuple[int, ...]:
     return op.inputs
 
 
-def _step(networks: Networks, layers: _Runner, coded: _Runner, exact: dict[int, Floats]) -> None:
-    """Run every layer on the float tensors, quantised; what has no float counterpart comes from the int8 run."""
+def _given(networks: Networks, coded: MixedInterpreter, exact: dict[int, Floats]) -> dict[int, NDArray[Any]]:
+    """What every layer is fed, in the order of their file's inputs: the float tensors, quantised; what has no float
+    counterpart comes from the int8 run."""
     given: dict[int, NDArray[Any]] = {}
-    for t, place in networks.layers.twins.items():
+    for t in networks.layers.twins:
         tensor = networks.graph.tensors[t]
         known = t in exact and (is_coded(tensor) or tensor.dtype == "float32")
-        given[layers.inputs[place]] = encode(exact[t], tensor) if known else coded.read(t)
-    layers.run(given)
+        given[t] = encode(exact[t], tensor) if known else coded.read(t)
+    return given
 
 
 def _count(
-    networks: Networks, t: int, entry: Observed, exact: dict[int, Floats], layers: _Runner, coded: _Runner
-) -> None:
+    networks: Networks, t: int, entry: Observed, exact: dict[int, Floats], stepwise: NDArray[Any],
+    in_net: NDArray[Any], by_float: NDArray[Any],
+) -> None:  # fmt: skip
     tensor, op = networks.graph.tensors[t], networks.graph.producer(t)
     # clipped: beyond the extremes lie only padding with the lowest number, and what makes no difference
     ends = np.float32(entry.low), np.float32(entry.high)
     bounded = t in networks.bounds
     values = exact[t].clip(*ends)
-    alone = decode(layers.read(layers.outputs[networks.layers.results[t]]), tensor)
-    running = decode(coded.read(t), tensor)
+    alone, running, floats = (decode(codes, tensor) for codes in (stepwise, in_net, by_float))
     if bounded:
-        alone, running = alone.clip(*ends), running.clip(*ends)
+        alone, running, floats = (found.clip(*ends) for found in (alone, running, floats))
     entry.stepwise.add(values, alone)
     entry.cumulative.add(values, running)
+    entry.by_float.add(values, floats)
     everything = exact[t].ravel() if bounded else values.ravel()
     entry.squares += float(everything @ everything)
     entry.count += values.size
@@ -200,30 +227,14 @@ def decode(codes: NDArray[Any], tensor: Tensor) -> Floats:
     return np.asarray((codes.astype(np.float32) - np.float32(tensor.zero_point)) * np.float32(tensor.scale))
 
 
-class _Runner:
-    """One network in LiteRT with all its tensors kept; `inputs` and `outputs` are tensor numbers in the file's order.
+class _Floats:
+    """A float network with all its tensors kept; `inputs` and `outputs` are tensor numbers in the file's order.
 
     Floats run on built-in kernels: the reference is eight times slower and no closer.
     """
 
-    def __init__(self, data: bytes, kernels: Literal["reference", "builtin"]) -> None:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-        kind = {
-            "reference": OpResolverType.BUILTIN_REF,
-            "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        }[kernels]
-        try:
-            self._interpreter = Interpreter(
-                model_content=data,
-                num_threads=2,
-                experimental_preserve_all_tensors=True,
-                experimental_op_resolver_type=kind,
-            )
-            self._interpreter.allocate_tensors()
-        except (RuntimeError, ValueError) as error:
-            text = " ".join(str(error).split())[:160]
-            raise ToolError(f"LiteRT cannot run this network layer by layer: {text}") from None
+    def __init__(self, data: bytes) -> None:
+        self._interpreter = open_kernels(data, "the network in floats", "builtin", THREADS, keep_all=True)
         self.inputs = [int(entry["index"]) for entry in self._interpreter.get_input_details()]
         self.outputs = [int(entry["index"]) for entry in self._interpreter.get_output_details()]
 

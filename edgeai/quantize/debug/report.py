@@ -14,15 +14,17 @@ from edgeai.artifacts.debug import DebugReport, LayerError
 from edgeai.errors import InputError
 from edgeai.files import file_ref
 from edgeai.graph import load_graph
+from edgeai.graph.tflite import read_tflite
 from edgeai.graph.types import Graph, Op
 from edgeai.images import canvas, laid_out, normalised, read_image
+from edgeai.kernels.table import Set
 from edgeai.provenance import provenance
 from edgeai.quantize.bias import LAYOUTS
-from edgeai.quantize.debug.blame import THRESHOLD_DB, first_bad, producer, spreads
+from edgeai.quantize.debug.blame import THRESHOLD_DB, first_bad, kernels_at_fault, producer, spreads
 from edgeai.quantize.debug.measure import Networks, Observed, grid, measure
 from edgeai.quantize.debug.pairing import counterparts, indifferent, silu_inputs
 from edgeai.quantize.debug.surgery import cut, float_sources, is_coded, simulation
-from edgeai.quantize.flat import read_tree
+from edgeai.quantize.flat import read_tree, tree_of
 from edgeai.recognise import NOTHING, Asked
 from edgeai.recognise.know import know
 
@@ -37,13 +39,14 @@ def debug(
     threshold: float = THRESHOLD_DB,
     progress: Callable[[], object] | None = None,
     asked: Asked = NOTHING,
+    kernels: Set | None = None,
 ) -> DebugReport:
     """Compare every tensor of the int8 TFLite `model` with its float counterpart on `images`.
 
     `reference` is the float TFLite it was made from. Without one, or where its tensors cannot be matched, the file is
     compared with its own simulation: its rounded weights, no rounding of activations. `progress` is called twice for
-    each image. Raises InputError where the file holds no int8 network of one image input, ToolError where the runtime
-    cannot run its operators.
+    each image. `kernels` forces one kernel set on all operators; by default each has one that computes it right. Raises
+    InputError where the file holds no int8 network of one image input, or one that the runtime cannot run.
     """
     graph, tree = read_tree(model)
     if not any(is_coded(tensor) and not tensor.is_constant for tensor in graph.tensors):
@@ -58,8 +61,10 @@ def debug(
     against: Literal["float model", "own simulation"] = "float model" if matched else "own simulation"
     logits = indifferent(graph, contract)
     bounds = silu_inputs(graph) | logits
-    networks = Networks(graph, model.read_bytes(), cut(graph, tree), floats, pairs, bounds)
-    found, extremes, kernels = measure(networks, inputs, progress)
+    apart = cut(graph, tree)
+    in_floats = simulation(read_tflite(apart.data, model.name), tree_of(apart.data))
+    networks = Networks(graph, model.read_bytes(), apart, in_floats, floats, pairs, bounds)
+    found, extremes, used_kernels = measure(networks, inputs, kernels, progress)
     layers = _layers(graph, found)
     concats = spreads(graph, found, extremes)
     used = [file_ref(path) for path in images]
@@ -69,15 +74,19 @@ def debug(
         reference=refs[1] if reference else None,
         against=against,
         images=tuple(used),
-        kernels=kernels,
+        kernels=used_kernels,
         threshold_db=threshold,
         layers=layers,
         unmatched=_unmatched(graph, found),
         concats=concats,
         first_bad=first_bad(graph, layers, concats, threshold, logits),
-        findings=(*findings, *_findings(graph, layers)),
+        findings=(*findings, *_findings(graph, layers), *kernels_at_fault(layers, used_kernels)),
         provenance=provenance(
-            "debug", [*refs, *used], [("threshold_db", threshold), ("kernels", kernels)], TOOLS, contract.spec.licence
+            "debug",
+            [*refs, *used],
+            [("threshold_db", threshold), ("kernels", used_kernels)],
+            TOOLS,
+            contract.spec.licence,
         ),
     )
 
@@ -138,6 +147,7 @@ def _layer(graph: Graph, found: dict[int, Observed], index: int, t: int) -> Laye
         stepwise=stepwise,
         cumulative=entry.cumulative.divergence(),
         gain=round(_gain(graph, found, op, entry), 3),
+        float_sqnr_db=round(entry.by_float.sqnr_db, 2),
     )
 
 
