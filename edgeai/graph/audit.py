@@ -16,6 +16,7 @@ from edgeai.graph.contract import HIGHEST_ST_LOGIT, st_mask_logit
 from edgeai.graph.losses import described, empty_channels, saturated_biases
 from edgeai.graph.scales import quantization_faults
 from edgeai.graph.types import DEQUANTIZERS, QUANTIZERS, Graph, Op, Tensor
+from edgeai.kernels.plan import silently_wrong
 from edgeai.recognise import NOTHING, Asked
 from edgeai.recognise.know import Known, open_file
 
@@ -74,7 +75,8 @@ def audit(path: Path, asked: Asked = NOTHING) -> AuditReport:
         refusal=known.refusal.message if known.refusal is not None else "",
     )
     more = [*_mask_findings(contract), *_known_findings(known), *_float_findings(graph, report.granularity)]
-    return _with_findings(report, graph, steps, weights, [*more, *_shape_findings(graph), *_loss_findings(graph)])
+    more += [*_shape_findings(graph), *_loss_findings(graph), *silently_wrong(graph)]
+    return _with_findings(report, graph, steps, weights, more)
 
 
 # --- weights ------------------------------------------------------------------------------------

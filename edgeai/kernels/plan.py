@@ -6,8 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgeai.graph.types import Graph, Op
-from edgeai.kernels.table import SETS, Set, named, rows
-from edgeai.kernels.variants import variant_of
+from edgeai.kernels.table import RIGHT, SETS, Set, named, rows
+from edgeai.kernels.variants import drifts, variant_of
+
+RUNTIMES = {
+    "reference": "LiteRT's reference kernels", "builtin": "its built-in ones", "xnnpack": "XNNPACK",
+    "micro": "TFLite Micro",
+}  # fmt: skip
+VISIBLE = 1 / 255  # pixels: what a resize may drift before a number can be off by a step
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +72,31 @@ def shown(chosen: Sequence[Set]) -> str:
     counts = {kernels: chosen.count(kernels) for kernels in SETS if kernels in chosen}
     first, *others = sorted(counts, key=lambda kernels: -counts[kernels])
     return ", ".join([first, *(f"{one} for {counts[one]} operator{'s' * (counts[one] > 1)}" for one in others)])
+
+
+def silently_wrong(graph: Graph) -> list[str]:
+    """What some kernel set computes without a word and wrong: one sentence for each case that the file holds."""
+    found: dict[str, list[Op]] = {}
+    for op in graph.ops if graph.format == "tflite" else ():
+        row = variant_of(graph, op)
+        sets = [one for name, one in rows().get(row, {}).items() if name in RUNTIMES]
+        if any(one.worst is not None and one.worst > RIGHT for one in sets) and drifts(graph, op) >= VISIBLE:
+            found.setdefault(row, []).append(op)
+    return [_sentence(graph, row, ops) for row, ops in found.items()]
+
+
+def _sentence(graph: Graph, row: str, ops: Sequence[Op]) -> str:
+    figures = {RUNTIMES[name]: one for name, one in rows()[row].items() if name in RUNTIMES}
+    wrong = {name: one.worst for name, one in figures.items() if one.worst is not None and one.worst > RIGHT}
+    right = [name for name, one in figures.items() if one.right]
+    where = f"#{ops[0].index}" if len(ops) == 1 else f"{len(ops)} operators, the first #{ops[0].index}"
+    steps = f"by up to {max(w for w in wrong.values() if w is not None):.0f} steps"
+    if row.startswith("RESIZE_BILINEAR"):
+        steps = f"by up to {max(drifts(graph, op) for op in ops):.2f} pixels"
+    who = f"on {_and(list(wrong))}" if right else "on every kernel set that runs it"
+    rest = f"; right on {_and(right)}" if right else ""
+    return f"{row} ({where}): wrong {steps} without a message {who}{rest}"
+
+
+def _and(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -6,6 +6,7 @@ to answer something else than float arithmetic, refuses the operator, or rounds 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from edgeai.graph.types import Graph, Op, Tensor
@@ -32,6 +33,17 @@ def variant_of(graph: Graph, op: Op) -> str:
     """
     case = _type(graph, op) or _case(graph, op)
     return f"{op.kind}, {case}" if case else op.kind
+
+
+def drifts(graph: Graph, op: Op) -> float:
+    """How far a RESIZE_BILINEAR in integers goes astray, in pixels; infinite for every other operator."""
+    if op.kind != "RESIZE_BILINEAR":
+        return math.inf
+    source, result = graph.tensors[op.inputs[0]].shape, graph.tensors[op.outputs[0]].shape
+    if len(source) != 4 or len(result) != 4:
+        return math.inf
+    corners = bool(op.attribute("align_corners"))
+    return max(drift(source[axis], result[axis], corners) for axis in (1, 2))
 
 
 def _type(graph: Graph, op: Op) -> str:
@@ -92,12 +104,7 @@ def _reduction(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
 
 
 def _bilinear(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
-    source, result = graph.tensors[op.inputs[0]].shape, graph.tensors[op.outputs[0]].shape
-    if len(source) != 4 or len(result) != 4:
-        return ""
-    corners = bool(op.attribute("align_corners"))
-    drifts = [drift(source[axis], result[axis], corners) for axis in (1, 2)]
-    return "positions that drift" if max(drifts) > 0 else ""
+    return "positions that drift" if 0 < drifts(graph, op) < math.inf else ""
 
 
 def _weights(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:

@@ -55,6 +55,10 @@ LOWERINGS: dict[str, Callable[[Context, Op], list[Step]]] = {
 }
 
 RENAMING = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS"})  # the same bytes under another shape
+HINT = (
+    "`edgeai evaluate` runs the file on this computer, a real board what `edgeai compile` makes of it; "
+    "`edgeai inspect` shows types and scales"
+)
 NAMED = 4  # unsupported operators that an error names
 
 
@@ -96,7 +100,7 @@ def lower(graph: Graph, name: str = "the model") -> Program:
         more = f" and {len(unsupported) - NAMED} more" if len(unsupported) > NAMED else ""
         raise InputError(
             f"{name}: the bench firmware does not compute {', '.join(unsupported[:NAMED])}{more}",
-            "it runs int8 models; `edgeai inspect` shows what a file holds",
+            HINT,
         )
     return Program(graph, tuple(nodes), bytes(context.pool.data), tuple(leaders))
 
