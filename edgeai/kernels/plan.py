@@ -74,6 +74,12 @@ def shown(chosen: Sequence[Set]) -> str:
     return ", ".join([first, *(f"{one} for {counts[one]} operator{'s' * (counts[one] > 1)}" for one in others)])
 
 
+def wrong_everywhere(graph: Graph) -> list[str]:
+    """The rows of a file's operators that were measured, and that none of LiteRT's kernel sets computes right."""
+    found = dict.fromkeys(variant_of(graph, op) for op in graph.ops)
+    return [row for row in found if row in rows() and named(row) is None]
+
+
 def silently_wrong(graph: Graph) -> list[str]:
     """What some kernel set computes without a word and wrong: one sentence for each case that the file holds."""
     found: dict[str, list[Op]] = {}

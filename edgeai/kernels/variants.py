@@ -23,7 +23,7 @@ PROBABILITY, SIGNED = (1 / 256, -128), (1 / 128, 0)
 GRIDS = {"LOGISTIC": PROBABILITY, "SOFTMAX": PROBABILITY, "TANH": SIGNED, "L2_NORMALIZATION": SIGNED}
 LONG_ROW = 8192  # codes: XNNPACK adds a row in 16 bits that no longer hold longer ones
 MANY_CLASSES = 512  # the sum of the exponentials can take all its integer bits
-DIV_RATIO = 32.0  # scale of the dividend / (of the divisor x of the output): below, small quotients saturate
+DIV_RATIO = 64.0  # scale of the dividend / (of the divisor x of the output): below, small quotients saturate
 
 
 def variant_of(graph: Graph, op: Op) -> str:

@@ -17,6 +17,8 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 from edgeai.errors import NotSimulatedError
+from edgeai.graph.tflite import read_tflite
+from edgeai.kernels.plan import wrong_everywhere
 
 if TYPE_CHECKING:
     from ai_edge_litert import schema_py_generated as schema
@@ -76,7 +78,7 @@ class Program:
 
     `constants` holds real values by tensor index and may be replaced: weights under trial, biases being corrected.
     `grids` are those of the int8 activations, `weight_scales` those of quantised constants, in a shape that multiplies
-    them. Raises NotSimulatedError for an operator that it does not know.
+    them. Raises NotSimulatedError for an operator that it does not know, and one that no kernel computes right.
     """
 
     def __init__(self, model: bytes) -> None:
@@ -97,6 +99,9 @@ class Program:
         unknown = sorted({node.kind for node in self.nodes} - set(KERNELS))
         if unknown:
             raise NotSimulatedError(f"no simulation of {', '.join(unknown)}", HINT)
+        wrong = next((doubt for doubt in wrong_everywhere(read_tflite(model))), None)
+        if wrong is not None:
+            raise NotSimulatedError(f"no simulation of {wrong}: no kernel computes it right", HINT)
 
     def compute(self, node: Node, values: Mapping[int, Tensor]) -> list[Tensor]:
         """The outputs of one operator in real values, not rounded."""
@@ -280,7 +285,7 @@ def _pad(operands: list[Any], options: Any, shapes: list[tuple[int, ...]]) -> li
 def _max_pool(operands: list[Any], options: Any, shapes: list[tuple[int, ...]]) -> list[Tensor]:
     kernel, stride = (options.filterHeight, options.filterWidth), (options.strideH, options.strideW)
     x = _same(_first(operands[0]), kernel, stride, options.padding, fill=float("-inf"))
-    return [_last(nnf.max_pool2d(x, kernel, stride))]
+    return [_activated(_last(nnf.max_pool2d(x, kernel, stride)), options.fusedActivationFunction)]
 
 
 def _average_pool(operands: list[Any], options: Any, shapes: list[tuple[int, ...]]) -> list[Tensor]:
@@ -288,7 +293,8 @@ def _average_pool(operands: list[Any], options: Any, shapes: list[tuple[int, ...
     x = _first(operands[0])
     ones = _same(torch.ones_like(x[:1, :1]), kernel, stride, options.padding)
     share = nnf.avg_pool2d(ones, kernel, stride)  # padding does not count
-    return [_last(nnf.avg_pool2d(_same(x, kernel, stride, options.padding), kernel, stride) / share)]
+    y = nnf.avg_pool2d(_same(x, kernel, stride, options.padding), kernel, stride) / share
+    return [_activated(_last(y), options.fusedActivationFunction)]
 
 
 def _mean(operands: list[Any], options: Any, shapes: list[tuple[int, ...]]) -> list[Tensor]:
@@ -299,7 +305,7 @@ def _mean(operands: list[Any], options: Any, shapes: list[tuple[int, ...]]) -> l
 def _nearest(operands: list[Any], options: Any, shapes: list[tuple[int, ...]]) -> list[Tensor]:
     x = operands[0]
     down, across = shapes[0][1] // x.shape[1], shapes[0][2] // x.shape[2]
-    if (x.shape[1] * down, x.shape[2] * across) != shapes[0][1:3]:
+    if (x.shape[1] * down, x.shape[2] * across) != shapes[0][1:3] or options.alignCorners:
         raise NotSimulatedError("no simulation of a resize by a fraction", HINT)
     return [x.repeat_interleave(down, dim=1).repeat_interleave(across, dim=2)]
 

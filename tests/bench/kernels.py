@@ -48,9 +48,11 @@ from edgeai.quantize.flat import read_tree  # noqa: E402
 
 Arrays = list[np.ndarray]
 DRAWS = 90
+ONE_PICTURE = "more than one picture"
 TIE = 1e-3  # of a step: float32 does not tell which side of a half it is on
 LITERT = ("reference", "builtin", "xnnpack")
-SETS = (*LITERT, "micro", "firmware")
+MEASURED = (*LITERT, "micro")
+SETS = (*LITERT, "micro", "firmware", "simulation")
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,30 @@ def firmware(case: Case, program: Path, folder: Path) -> Arrays:
     return outputs
 
 
+def simulated(case: Case) -> Arrays:
+    """What tuning takes the operator to compute: `edgeai.quantize.simulate`, which takes a batch of one."""
+    import torch
+
+    from edgeai.quantize.simulate import Program
+
+    if any(case.graph.tensors[t].shape[:1] != (1,) for t in case.graph.inputs):
+        raise ValueError(ONE_PICTURE)
+    program, values = Program(case.content), {}
+    for t, codes in zip(case.graph.inputs, case.inputs, strict=True):
+        tensor = case.graph.tensors[t]
+        real = codes.astype(np.float32)
+        real = (real - tensor.zero_point) * np.float32(tensor.scale) if tensor.quantized else real
+        values[t] = torch.from_numpy(real)
+    for _ in program.walk(values):
+        pass
+    results = []
+    for t in case.graph.outputs:
+        tensor = case.graph.tensors[t]
+        got = values[t].numpy().astype(np.float64)
+        results.append(np.rint(got / tensor.scale) + tensor.zero_point if tensor.quantized else got)
+    return results
+
+
 def run_all(kernels: str, drawn: Sequence[Case], program: Path, folder: Path, pipe: Any) -> None:
     """The outputs of every case, or the first line of what went wrong; sent one by one, since a set may end us."""
     quiet = os.open(os.devnull, os.O_WRONLY)
@@ -148,12 +174,13 @@ def run_all(kernels: str, drawn: Sequence[Case], program: Path, folder: Path, pi
     runners: dict[str, Callable[[Case], Arrays]] = {
         "micro": lambda case: micro(case.content, case.inputs),
         "firmware": lambda case: firmware(case, program, folder),
+        "simulation": simulated,
     }
     runner = runners.get(kernels, lambda case: litert(case.content, case.inputs, kernels))
     for case in drawn:
         try:
             pipe.send(runner(case))
-        except (RuntimeError, ValueError, EdgeAIError, subprocess.CalledProcessError) as error:
+        except (RuntimeError, ValueError, KeyError, EdgeAIError, subprocess.CalledProcessError) as error:
             pipe.send(str(error).splitlines()[0].partition("cannot run case: ")[2][:100] or str(error)[:100])
 
 
@@ -226,20 +253,21 @@ def measure(program: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
             drawn = grouped[row]
             got = {kernels: outcomes(kernels, drawn, program, Path(work)) for kernels in SETS}
             table[row] = {kernels: figures(drawn, got[kernels]) for kernels in SETS}
-            table[row]["firmware"]["equals"] = {k: equal(got["firmware"], got[k]) for k in SETS[:-1]}
+            table[row]["firmware"]["equals"] = {k: equal(got["firmware"], got[k]) for k in MEASURED}
             print(row, json.dumps(table[row]), flush=True)
     return table
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """The rows in Markdown; the kernel set that edgeai takes is in bold."""
-    header = ("operator", "reference", "builtin", "XNNPACK", "TFLite Micro", "our firmware", "firmware equals")
+    sets = ("reference", "builtin", "XNNPACK", "TFLite Micro", "our firmware")
+    header = ("operator", *sets, "firmware equals", "tuning")
     lines = []
-    for row, sets in rows.items():
-        best = next((name for name in LITERT if is_right(sets[name])), "")
-        cells = [f"**{cell(sets[name])}**" if name == best else cell(sets[name]) for name in SETS]
-        same = [name for name in SETS[:-1] if sets["firmware"]["equals"][name] == 1.0]
-        lines.append((row, *cells, ", ".join(same) or "-"))
+    for row, measured in rows.items():
+        best = next((name for name in LITERT if is_right(measured[name])), "")
+        cells = [f"**{cell(measured[n])}**" if n == best else cell(measured[n]) for n in SETS[:-1]]
+        same = [name for name in MEASURED if measured["firmware"]["equals"][name] == 1.0]
+        lines.append((row, *cells, ", ".join(same) or "-", cell(measured["simulation"])))
     return markdown_table(header, lines)
 
 
@@ -252,7 +280,8 @@ def cell(figures: dict[str, Any]) -> str:
         return "-"
     bias = f"{figures['bias']:+.2f}".replace("-0.00", "+0.00")
     text = f"{figures['worst']:.2f} {bias} {100 * figures['differing']:.1f} %"
-    fails = f", fails in {figures['fails_in']}" if figures.get("fails_in") else ""
+    ended = figures.get("fails_in") and figures["fails"] != ONE_PICTURE
+    fails = f", fails in {figures['fails_in']}" if ended else ""
     return text + fails
 
 

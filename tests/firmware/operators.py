@@ -221,7 +221,7 @@ def quotient(d: Draw, coarse: bool) -> Ends:
     scale = d.scale()
     x, w = d.x(a), d.x(b, scale, -128)
     ratio = d.m.graph.tensors[x].quantization.scale[0] / scale
-    y = d.x(np.broadcast_shapes(a, b), d.scale(ratio / 31, ratio) if coarse else d.scale(ratio / 500, ratio / 33))
+    y = d.x(np.broadcast_shapes(a, b), d.scale(ratio / 63, ratio) if coarse else d.scale(ratio / 900, ratio / 100))
     d.m.op("DIV", [x, w], [y], "DivOptions", 2, **d.activation())
     return [x, w], [y]
 
@@ -372,8 +372,8 @@ def pool(d: Draw, kind: str, same: bool = True) -> Ends:
 
 @operator("MEAN", kind="MEAN", same=False)
 @operator("MEAN one scale", kind="MEAN")
-@operator("MEAN of long rows", kind="MEAN", size=(1, 9216), axes=(1,))
-@operator("SUM of long rows", kind="SUM", same=False, size=(1, 9216), axes=(1,))
+@operator("MEAN of long rows", kind="MEAN", size=(1, 12288), axes=(1,))
+@operator("SUM of long rows", kind="SUM", same=False, size=(1, 12288), axes=(1,))
 @operator("SUM", kind="SUM", same=False)
 @operator("REDUCE_MAX", kind="REDUCE_MAX")
 @operator("REDUCE_MIN", kind="REDUCE_MIN")
