@@ -39,8 +39,8 @@ skip_bad_option = click.option(
 )
 kernels_option = click.option(
     "--kernels", type=click.Choice(["xnnpack", "builtin", "reference", "integer", "float"]),
-    help="For TFLite: xnnpack (default), builtin or reference, which is slow and the same on every machine. For ONNX "
-    "with int8 activations: integer (default), or float with every rounding that the file asks for.",
+    help="For TFLite: xnnpack (default where it is right), builtin or reference, which is slow and the same on every "
+    "machine. For ONNX with int8 activations: integer (default), or float with every rounding that the file asks for.",
 )  # fmt: skip
 overlap_option = click.option("--allow-overlap", is_flag=True, help="Let calibration images be evaluation images.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -48,9 +48,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print the re
 
 def kernels_for(models: Sequence[Path], kernels: Kernels | None) -> Kernels | None:
     """`kernels`. Raises InputError where none of the files has such a set."""
-    from edgeai.evaluate.backends import TFLITE_KERNELS
+    from edgeai.kernels.table import SETS
 
-    suffix = ".tflite" if kernels in TFLITE_KERNELS else ".onnx"
+    suffix = ".tflite" if kernels in SETS else ".onnx"
     if kernels is not None and not any(model.suffix.lower() == suffix for model in models):
         raise InputError(f"--kernels {kernels} is for {suffix} files", "leave it out")
     return kernels

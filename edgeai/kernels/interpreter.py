@@ -54,6 +54,14 @@ class MixedInterpreter:
             self._held.update(segment.run(self._held))
         return [self.read(t) for t in self.graph.outputs]
 
+    def input_details(self) -> list[dict[str, Any]]:
+        """What LiteRT says of the network's inputs, in the file's order."""
+        known = {int(entry["index"]): entry for segment in self._segments for entry in segment.details}
+        unread = next((t for t in self.graph.inputs if t not in known), None)
+        if unread is not None:
+            raise InputError(f"no operator reads the input {self.graph.tensors[unread].name!r}")
+        return [known[t] for t in self.graph.inputs]
+
     def read(self, tensor: int) -> Array:
         """A tensor of the last run."""
         if tensor in self._held:
@@ -76,7 +84,8 @@ class _Segment:
 
     def __init__(self, data: bytes, kernels: Set, name: str, keep_all: bool, threads: int) -> None:
         self._interpreter = open_kernels(data, name, kernels, threads, keep_all)
-        self._inputs = [int(entry["index"]) for entry in self._interpreter.get_input_details()]
+        self.details: list[dict[str, Any]] = self._interpreter.get_input_details()
+        self._inputs = [int(entry["index"]) for entry in self.details]
         self._outputs = [int(entry["index"]) for entry in self._interpreter.get_output_details()]
         self._name = name
         self.writes = {int(entry["index"]) for entry in self._interpreter.get_tensor_details()} if keep_all else set()

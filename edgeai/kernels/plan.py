@@ -28,18 +28,24 @@ class Doubt:
         return f"{self.op.kind} #{self.op.index} ({self.reason})"
 
 
-def choose(graph: Graph) -> tuple[Set, ...]:
-    """The kernel set of every operator: the one that the table names.
+def choose(graph: Graph, first: Set | None = None) -> tuple[Set, ...]:
+    """The kernel set of every operator: `first` where it is not known to be wrong, else the one that the table names.
 
     Where it names none, that of the operator before: what is not measured is not known to be wrong, and what every
     set computes wrong is no better elsewhere.
     """
-    wanted = [named(variant_of(graph, op)) for op in graph.ops]
-    first = next((kernels for kernels in wanted if kernels), SETS[0])
+    wanted = [_wanted(variant_of(graph, op), first) for op in graph.ops]
+    start = first or next((kernels for kernels in wanted if kernels), SETS[0])
     found: list[Set] = []
-    for kernels in wanted:
-        found.append(kernels or (found[-1] if found else first))
+    for wish in wanted:
+        found.append(wish or (found[-1] if found else start))
     return tuple(_runnable(graph, found))
+
+
+def _wanted(row: str, first: Set | None) -> Set | None:
+    if first is not None and (row not in rows() or rows()[row][first].right or named(row) is None):
+        return first
+    return named(row)
 
 
 def _runnable(graph: Graph, chosen: Sequence[Set]) -> list[Set]:

@@ -202,3 +202,26 @@ def test_raw_contract() -> None:
     for spec, imgsz in ((SPEC, 250), (SPEC, 0), (replace(SPEC, task="classify", strides=()), 224)):
         with pytest.raises(InputError):
             raw_contract(spec, imgsz)
+
+
+def test_where_xnnpack_is_wrong_another_kernel_runs(tmp_path: Path) -> None:
+    """A mean over all of a picture: XNNPACK adds 12,288 codes of a row in 16 bits, and wraps around."""
+    import sys
+
+    sys.path.append(str(Path(__file__).resolve().parent.parent / "firmware"))
+    from tiny_models import Model
+
+    from edgeai.kernels.interpreter import open_mixed
+    from edgeai.kernels.plan import choose
+
+    model = Model()
+    x, y = (model.tensor(shape, scale=1 / 255, zero=-128) for shape in ((1, 12288), (1,)))
+    axis = model.tensor((1,), "int32", data=np.array([1]))
+    model.op("MEAN", [x, axis], [y], "ReducerOptions", 2)
+    path = tmp_path / "mean.tflite"
+    path.write_bytes(model.pack([x], [y]))
+    flat = np.full((1, 12288), -128, np.int8)
+    assert int(open_mixed(path, "xnnpack").run([flat])[0][0]) != -128
+    mixed = open_mixed(path)
+    assert choose(mixed.graph, "xnnpack") == ("reference",)
+    assert int(mixed.run([flat])[0][0]) == -128

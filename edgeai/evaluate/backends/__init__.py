@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgeai.errors import InputError
-from edgeai.evaluate.backends.base import ONNX_KERNELS, TFLITE_KERNELS, Kernels, Runner
+from edgeai.evaluate.backends.base import ONNX_KERNELS, Kernels, Runner
 from edgeai.files import existing_file
+from edgeai.kernels.table import SETS
 from edgeai.recognise import NOTHING, Asked
 
-__all__ = ["ONNX_KERNELS", "TFLITE_KERNELS", "Kernels", "Runner", "open_runner", "with_names"]
+__all__ = ["ONNX_KERNELS", "Kernels", "Runner", "open_runner", "with_names"]
 
 
 def open_runner(
@@ -24,9 +25,9 @@ def open_runner(
 ) -> Runner:
     """The runner of a model file, by its suffix: .tflite, .onnx, .pt or .safetensors.
 
-    `kernels` is for TFLite (default xnnpack) and for ONNX with int8 activations (default integer); other files have one
-    set, and a set of another kind of file does not count for them. `imgsz` is for checkpoints and ONNX files of dynamic
-    size, and checked against the others.
+    `kernels` is for TFLite (default XNNPACK, where it is right) and for ONNX with int8 activations (default integer);
+    other files have one set, and a set of another kind of file does not count for them. `imgsz` is for checkpoints and
+    ONNX files of dynamic size, and checked against the others.
     `names` replaces the class names, for files that carry none; `asked` is what the user says of a file that does not
     say it itself.
     Raises InputError where the file is missing, corrupt, of another kind or not decodable.
@@ -50,7 +51,7 @@ def _open(path: Path, kernels: Kernels | None, threads: int, imgsz: int | None, 
     if suffix == ".tflite":
         from edgeai.evaluate.backends.litert import LiteRtRunner
 
-        chosen = kernels if kernels in TFLITE_KERNELS else "xnnpack"
+        chosen = kernels if kernels in SETS else None
         runner = LiteRtRunner(path, kernels=chosen, threads=threads, asked=asked)
         if imgsz and imgsz != runner.input_size:
             size = runner.input_size

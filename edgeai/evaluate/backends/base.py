@@ -19,7 +19,6 @@ from edgeai.recognise.know import Known
 
 LOOKS = 16
 Kernels = Literal["xnnpack", "builtin", "reference", "integer", "float"]
-TFLITE_KERNELS: tuple[Kernels, ...] = ("xnnpack", "builtin", "reference")
 ONNX_KERNELS: tuple[Kernels, ...] = ("integer", "float")
 
 

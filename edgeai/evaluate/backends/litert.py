@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeai.artifacts import Contract, Fact, FileRef
-from edgeai.errors import InputError, ToolError
-from edgeai.evaluate.backends.base import Kernels, Runner, assumptions, input_table, package_version, weights_kind
+from edgeai.errors import InputError
+from edgeai.evaluate.backends.base import Runner, assumptions, input_table, package_version, weights_kind
 from edgeai.evaluate.decode import Output
 from edgeai.files import existing_file, sha256_bytes
 from edgeai.graph import load_graph
-from edgeai.kernels.interpreter import open_kernels
+from edgeai.kernels.interpreter import MixedInterpreter
+from edgeai.kernels.plan import choose
+from edgeai.kernels.table import Set
 from edgeai.recognise import NOTHING, Asked
 from edgeai.recognise.know import know
 
@@ -23,14 +24,15 @@ class LiteRtRunner(Runner):
     """A TFLite file on one of LiteRT's kernel sets.
 
     `xnnpack` is the fast one, `builtin` the optimised kernels without delegate, `reference` the slow plain C++ that
-    gives the same bytes on every machine. Raises InputError where the file cannot be run.
+    gives the same bytes on every machine. None is XNNPACK, but for operators that it alone computes wrong.
+    Raises InputError where the file cannot be run.
     """
 
     def __init__(
         self,
         path: Path,
         contract: Contract | None = None,
-        kernels: Kernels = "xnnpack",
+        kernels: Set | None = None,
         threads: int = 1,
         asked: Asked = NOTHING,
     ) -> None:
@@ -42,34 +44,31 @@ class LiteRtRunner(Runner):
         self.contract = contract or self.known.decodable(path.name)  # type: ignore[union-attr]
         self.model = FileRef(name=path.name, sha256=sha256_bytes(data), bytes=len(data))
         self.name = path.stem
-        self.backend = f"litert/{kernels}"
-        self.options = (Fact("kernels", kernels), *assumptions(self.known))
+        chosen = (kernels,) * len(graph.ops) if kernels else choose(graph, "xnnpack")
+        self._interpreter: MixedInterpreter | None = MixedInterpreter(data, path.name, chosen, threads=threads)
+        self.backend = f"litert/{self._interpreter.kernels}"
+        self.options = (Fact("kernels", self._interpreter.kernels), *assumptions(self.known))
         self.versions = (package_version("ai-edge-litert"),)
-        self._interpreter = open_kernels(data, path.name, kernels, threads)
-        self._outputs = self._interpreter.get_output_details()
-        self._bind_input(path.name)
+        self._outputs = [graph.tensors[t] for t in graph.outputs]
+        self._bind_input(path.name, self._interpreter)
 
     def infer(self, image: NDArray[np.uint8]) -> tuple[Output, ...]:
         import cv2
 
         values = cv2.LUT(image, self._table).view(self._input.dtype)
         self._input[0] = values.transpose(2, 0, 1) if self._channels_first else values
-        self._interpreter.set_tensor(self._input_index, self._input)
-        try:
-            self._interpreter.invoke()
-        except (RuntimeError, ValueError) as error:
-            raise ToolError(f"LiteRT failed on {self.model.name}: {_line(error)}", "try --kernels builtin") from None
-        return tuple(self._output(detail) for detail in self._outputs)
+        assert self._interpreter is not None  # it is closed by its owner alone
+        results = self._interpreter.run([self._input])
+        return tuple(
+            Output(values, tensor.scale if tensor.quantized else 0.0, tensor.zero_point if tensor.quantized else 0)
+            for values, tensor in zip(results, self._outputs, strict=True)
+        )
 
     def close(self) -> None:
         self._interpreter = None
 
-    def _output(self, detail: dict[str, Any]) -> Output:
-        scale, zero_point = detail["quantization"]
-        return Output(self._interpreter.get_tensor(detail["index"]), float(scale), int(zero_point))
-
-    def _bind_input(self, name: str) -> None:
-        inputs = self._interpreter.get_input_details()
+    def _bind_input(self, name: str, interpreter: MixedInterpreter) -> None:
+        inputs = interpreter.input_details()
         size = self.contract.imgsz
         shapes = [list(map(int, entry["shape"])) for entry in inputs]
         if shapes not in ([[1, size, size, 3]], [[1, 3, size, size]]):
@@ -78,13 +77,9 @@ class LiteRtRunner(Runner):
         detail = inputs[0]
         dtype = np.dtype(detail["dtype"])
         scale, zero_point = detail["quantization"]
-        self._input_index = detail["index"]
         table = input_table(dtype, float(scale), int(zero_point), self.contract.mean, self.contract.std)
         # cv2.LUT knows few types; bytes are bytes
         table = table.view(np.uint8) if dtype.itemsize == 1 else table
         self._table = table[None] if table.ndim == 2 else table
         self._input = np.empty(shapes[0], dtype)
 
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160]
