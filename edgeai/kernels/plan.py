@@ -35,10 +35,12 @@ def choose(graph: Graph, first: Set | None = None) -> tuple[Set, ...]:
     set computes wrong is no better elsewhere.
     """
     wanted = [_wanted(variant_of(graph, op), first) for op in graph.ops]
-    start = first or next((kernels for kernels in wanted if kernels), SETS[0])
+    start: Set = first or ([wish for wish in wanted if wish is not None] or [SETS[0]])[0]
     found: list[Set] = []
+    last = start
     for wish in wanted:
-        found.append(wish or (found[-1] if found else start))
+        last = wish or last
+        found.append(last)
     return tuple(_runnable(graph, found))
 
 
