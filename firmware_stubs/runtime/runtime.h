@@ -77,7 +77,8 @@ bool rt_input(const rt_model *model, uint32_t i, rt_tensor *tensor);
 bool rt_output(const rt_model *model, uint32_t i, rt_tensor *tensor);
 bool rt_node_output(const rt_model *model, const rt_node *node, uint32_t i, rt_tensor *tensor);
 
-/* Run once; `ticks` is the time of the nodes alone. False where the observer stopped it or the runtime failed. */
+/* Run once; `ticks` is the time of the nodes alone. False where the observer stopped it or the runtime failed. The
+ * observer may be NULL. */
 bool rt_run(const rt_model *model, rt_observer observer, void *context, uint64_t *ticks);
 
 #endif

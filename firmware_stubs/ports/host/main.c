@@ -15,7 +15,7 @@ static bool keep_node(void *context, const rt_model *model, const rt_node *node)
 {
     (void)context;
     rt_tensor tensor;
-    for (uint32_t i = 0; trace && i < node->n_outputs && rt_node_output(model, node, i, &tensor); i++)
+    for (uint32_t i = 0; i < node->n_outputs && rt_node_output(model, node, i, &tensor); i++)
         fwrite(tensor.data, 1, tensor.bytes, trace);
     return true;
 }
@@ -38,7 +38,7 @@ static int infer(const char *blob, const char *inputs, const char *outputs)
             return 1;
         }
     uint64_t ticks;
-    if (!rt_run(&model, keep_node, NULL, &ticks))
+    if (!rt_run(&model, trace ? keep_node : NULL, NULL, &ticks))
         return 1;
     for (uint32_t i = 0; rt_output(&model, i, &tensor); i++)
         fwrite(tensor.data, 1, tensor.bytes, to);
