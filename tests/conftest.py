@@ -8,15 +8,15 @@ import os
 from pathlib import Path
 
 import pytest
+from helpers import kit_path
 
 from edgeai import worker
 
-ROOT = Path(__file__).resolve().parent.parent
 A_WORKER = 4 * 2**30  # bytes: torch, TensorFlow and what a test makes with them
 # Files of minutes: the workers take them first, so that none is left with one at the end.
 LONG = [
-    "test_accuracy.py", "test_spine.py", "test_tuning.py", "test_any_onnx.py", "test_help_examples.py",
-    "test_training_loop.py", "test_published_models.py", "test_equalise.py", "test_sweep_run.py", "test_upsample.py",
+    "test_accuracy.py", "test_kernels.py", "test_spine.py", "test_tuning.py", "test_any_onnx.py",
+    "test_help_examples.py", "test_training_loop.py", "test_published_models.py", "test_equalise.py", "test_sweep_run.py", "test_upsample.py",
 ]  # fmt: skip
 HEAVY = ["numpy", "torch", "tensorflow.lite.python.convert", "onnx2tf.onnx2tf", "onnxruntime"]
 
@@ -40,10 +40,6 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: rank.get(item.path.name, len(LONG)))
-
-
-def kit_path() -> Path:
-    return Path(os.environ.get("EDGEAI_KIT", ROOT.parent / "shared" / "kit")).resolve()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,6 +13,12 @@ import pytest
 
 from edgeai.cache import StageOutput
 from edgeai.cli import main
+
+
+def kit_path() -> Path:
+    """Where the data kit is, or would be."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "kit"
+    return Path(os.environ.get("EDGEAI_KIT", beside)).resolve()
 
 
 @dataclass(frozen=True)

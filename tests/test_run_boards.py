@@ -30,8 +30,8 @@ from edgeai.cli.run_table import rows, text
 from edgeai.gate.budgets import Budgets, budget_checks
 from edgeai.gate.policy import judge
 from edgeai.gate.wording import budget_sentence
-from edgeai.run import jobs_of
-from edgeai.stages import Recipe
+from edgeai.pipeline.run import jobs_of
+from edgeai.pipeline.stages import Recipe
 
 N6, MP2 = "STM32N6570-DK", "STM32MP257F-EV1"
 

@@ -224,8 +224,8 @@ def test_memory_does_not_grow_with_the_number_of_images(kit: Path, cache: Path, 
 import resource, sys
 from pathlib import Path
 from edgeai.artifacts import ExportedModel, from_json
-from edgeai.quantize.calibration import batches, open_calibration
-from edgeai.quantize.observe import observe
+from edgeai.quantize.ranges.calibration import batches, open_calibration
+from edgeai.quantize.ranges.observe import observe
 made = from_json(ExportedModel, Path(sys.argv[2]).read_text())
 photos = open_calibration(Path(sys.argv[3]), limit=int(sys.argv[4]))
 observe(Path(sys.argv[1]), made.contract, photos.set, batches(photos.paths, made.contract))

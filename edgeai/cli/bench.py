@@ -156,7 +156,7 @@ def _bench(board: Board, model: Path | None, options: BenchOptions, listener: Be
 
 
 def _bench_linux(board: Board, model: Path, options: BenchOptions, listener: BenchListener) -> BenchResult:
-    from edgeai.device.mp2 import Mp2Options, bench_mp2
+    from edgeai.device.linux.bench import Mp2Options, bench_mp2
 
     shown = ""
 

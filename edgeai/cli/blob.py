@@ -24,7 +24,7 @@ def command(model: Path, output: Path | None, name: str, as_json: bool) -> None:
 
     Operators that the firmware does not compute are named, and nothing is written.
     """
-    from edgeai.device.blob import write_blob
+    from edgeai.firmware.blob import write_blob
 
     target = output or Path(f"{model.stem}.blob")
     emit(written := write_blob(model, target, name), _render(written, target), as_json)

@@ -94,7 +94,7 @@ def _float_tflite(project: Project, model: Path, reference: Path) -> Path:
     """The float TFLite of `reference`, converted the way `model` was: layout, size, upsampling, coefficient
     divisor and prototype factor, equalisation."""
     from edgeai.files import existing_file
-    from edgeai.stages import Stages
+    from edgeai.pipeline.stages import Stages
 
     existing_file(reference, "a float network: .pt, .safetensors, .onnx or .tflite")
     if reference.suffix.lower() == ".tflite":

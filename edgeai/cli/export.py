@@ -13,9 +13,9 @@ from edgeai.cli.options import PathParam, imgsz_option, json_option, layout_opti
 from edgeai.cli.render import emit, facts
 from edgeai.errors import InputError
 from edgeai.graph.contract import ST_GAIN
+from edgeai.pipeline.stages import Stages, deliver
 from edgeai.project import load_project
-from edgeai.quantize.calibration import open_calibration
-from edgeai.stages import Stages, deliver
+from edgeai.quantize.ranges.calibration import open_calibration
 
 
 @click.command(short_help="Export a model to ONNX with a chosen head layout.")

@@ -21,7 +21,7 @@ def command(model: Path, out: Path, half: bool, as_json: bool) -> None:
     \b
     edgeai import best.pt -o best.safetensors
     """
-    from edgeai.models.weights import import_model
+    from edgeai.models.load import import_model
 
     imported = import_model(model, out, half)
     emit(imported, describe(imported), as_json)

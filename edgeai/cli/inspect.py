@@ -36,7 +36,7 @@ def command(
     \b
     edgeai inspect model.tflite
     """
-    from edgeai.graph.audit import audit
+    from edgeai.recognise.audit import audit
 
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
     report = audit(file, asked_of(head, boxes, input_range, mean, std, imgsz=imgsz, names=names))

@@ -14,11 +14,11 @@ from edgeai.cli.heads import DECODED, TRIPLE, asked_of
 from edgeai.cli.listener import TerminalListener
 from edgeai.errors import InputError
 from edgeai.models.bundled import bundled_model
+from edgeai.pipeline.stages import Recipe, Stages
 from edgeai.project import Project, load_project
-from edgeai.quantize.calibration import CalibrationSource, open_calibration
 from edgeai.quantize.ptq import InputType, OutputType
+from edgeai.quantize.ranges.calibration import CalibrationSource, open_calibration
 from edgeai.recognise import RANGES
-from edgeai.stages import Recipe, Stages
 
 if TYPE_CHECKING:
     from edgeai.evaluate.backends import Kernels

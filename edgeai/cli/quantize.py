@@ -23,9 +23,9 @@ from edgeai.cli.options import (
 )
 from edgeai.cli.render import emit, facts, kib
 from edgeai.cli.search import search
+from edgeai.pipeline.stages import Stages, deliver
 from edgeai.project import CalibrationSection, EvaluationSection, Project, load_project
 from edgeai.quantize.recipe import DEFAULT, read_recipe
-from edgeai.stages import Stages, deliver
 
 
 @click.command(short_help="Make an int8 TFLite file and audit it.")

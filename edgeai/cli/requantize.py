@@ -31,9 +31,9 @@ def command(model: Path, output: Path | None, method: str, as_json: bool) -> Non
     edgeai requantize best_int8.tflite -o best_as_on_mp2.tflite
     edgeai evaluate best_int8.tflite --as-on STM32MP257F-EV1
     """
-    from edgeai.graph.audit import audit
     from edgeai.provenance import provenance
     from edgeai.quantize.requantize import requantize
+    from edgeai.recognise.audit import audit
 
     made = requantize(model, "max" if method == "max" else "entropy")
     if not made.tensors:

@@ -26,8 +26,8 @@ from edgeai.cli.options import (
 )
 from edgeai.cli.run_table import as_markdown, said, text
 from edgeai.files import write_text
+from edgeai.pipeline.stages import Recipe, Stages, deliver
 from edgeai.project import load_project
-from edgeai.stages import Recipe, Stages, deliver
 
 
 @click.command(short_help="The whole job: import, quantize, evaluate, footprint, gate.")
@@ -87,7 +87,7 @@ def command(
     """
     from edgeai.board import load_board
     from edgeai.gate.policy import DROP_ALONE, rule_of
-    from edgeai.run import Job, Limits, jobs_of, run
+    from edgeai.pipeline.run import Job, Limits, jobs_of, run
 
     project = load_project()
     settings = project.settings

@@ -120,7 +120,7 @@ def command(
     # Two of torch's threads that spin for each other stand still when anything else wants a core: a step then takes
     # ten times as long. It must be said before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from edgeai.models import require_torch
+    from edgeai.models.build import require_torch
 
     require_torch()
     from edgeai.training.run import Inputs, train

@@ -111,7 +111,7 @@ def _job(
     """The model, its compile run and its inputs; each is looked for where it is not given."""
     import numpy as np
 
-    from edgeai.quantize.calibration import open_calibration
+    from edgeai.quantize.ranges.calibration import open_calibration
     from edgeai.stedgeai.compare import compiled_folder
     from edgeai.stedgeai.host import quantized_inputs
     from edgeai.stedgeai.validate import Job, read_compile_result

@@ -47,7 +47,7 @@ def _layouts(values: str, file: Path, source: Path | None, calibration: Path | N
         raise InputError(f"--what-if layout={values}: no layout {min(unknown)!r}", f"known: {', '.join(LAYOUTS)}")
     from edgeai.footprint.rescale import image_size
     from edgeai.graph import load_graph
-    from edgeai.stages import Stages
+    from edgeai.pipeline.stages import Stages
 
     project = load_project()
     if source is None and not project.settings.model.path:

@@ -22,14 +22,14 @@ from edgeai.artifacts import (
     TimeUnit,
 )
 from edgeai.board import Board
-from edgeai.device import identity
-from edgeai.device.client import RunRecord
 from edgeai.device.connect import connected
-from edgeai.device.faults import LineFault, Unconfirmed
 from edgeai.device.host import HostModel
-from edgeai.device.messages import ModelInfo, tensor_dtype
 from edgeai.device.options import EMULATED_RUNS, RUNS, BenchListener, BenchOptions
-from edgeai.device.session import Session
+from edgeai.device.stm32msg import identity
+from edgeai.device.stm32msg.client import RunRecord
+from edgeai.device.stm32msg.faults import LineFault, Unconfirmed
+from edgeai.device.stm32msg.messages import ModelInfo, tensor_dtype
+from edgeai.device.stm32msg.session import Session
 from edgeai.errors import InputError
 from edgeai.evaluate.agreement import agreement
 from edgeai.files import file_ref

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgeai.board import Board
-from edgeai.device.client import Waits
-from edgeai.device.faults import LineFault
-from edgeai.device.session import Session, open_session
-from edgeai.device.transport import DEFAULT_BAUD, Address, parse_address
+from edgeai.device.stm32msg.client import Waits
+from edgeai.device.stm32msg.faults import LineFault
+from edgeai.device.stm32msg.session import Session, open_session
+from edgeai.device.stm32msg.transport import DEFAULT_BAUD, Address, parse_address
 from edgeai.errors import InputError
 
 EMULATED_BAUD = DEFAULT_BAUD  # a pseudo terminal has none
@@ -59,8 +59,8 @@ def connected(
 def _emulated(
     board: Board, model: Path, waits: Waits, on_fault: Callable[[LineFault], object] | None, counting: bool
 ) -> Iterator[Session]:
-    from edgeai.device.blob import write_blob
-    from edgeai.device.emulated_m55 import EmulatedM55
+    from edgeai.device.emulated.m55 import EmulatedM55
+    from edgeai.firmware.blob import write_blob
 
     with tempfile.TemporaryDirectory(prefix="edgeai-") as folder:
         blob = Path(folder) / "model.blob"

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edgeai.device.client import Client, Waits
-from edgeai.device.faults import Babble, BoardSilent
-from edgeai.device.packet import Link
-from edgeai.device.resync import Patience, resync
-from edgeai.device.transport import Address, Deadline, open_transport
+from edgeai.device.stm32msg.client import Client, Waits
+from edgeai.device.stm32msg.devices import device_name
+from edgeai.device.stm32msg.faults import Babble, BoardSilent
+from edgeai.device.stm32msg.holders import holders
+from edgeai.device.stm32msg.packet import Link
+from edgeai.device.stm32msg.resync import Patience, resync
+from edgeai.device.stm32msg.transport import Address, Deadline, open_transport
 from edgeai.errors import DeviceError, need
 
 # ST-LINK probes by vendor:product. The vendor alone is ST's: every firmware with its USB classes has it too (5740: the
@@ -51,17 +51,6 @@ class Port:
     def probe(self) -> str:
         """What the ports of one probe have in common: its socket, else its serial number, else the port alone."""
         return self.location.partition(":")[0] or (f"{self.usb} {self.serial}" if self.serial else self.device)
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """A process that has a port open."""
-
-    pid: int
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.name} (process {self.pid})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,35 +112,6 @@ def choose_port(usb: str = "") -> Port:
         raise DeviceError("no ST-LINK serial port is connected", hint)
     names = ", ".join(f"{port.device} ({port.serial or port.description})" for port in boards.values())
     raise DeviceError(f"{len(boards)} boards are connected: {names}", "choose one with --port")
-
-
-def holders(device: str) -> tuple[Holder, ...]:
-    """Other processes that have `device` open, as far as /proc tells (Linux; those of other users only to root)."""
-    if not sys.platform.startswith("linux") or "://" in device:
-        return ()
-    target = os.path.realpath(device)
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        pid = int(folder.name)
-        if pid != os.getpid() and _opens(folder, target):
-            found.append(Holder(pid, _process_name(folder)))
-    return tuple(sorted(found, key=lambda holder: holder.pid))
-
-
-def _opens(process: Path, target: str) -> bool:
-    with contextlib.suppress(OSError):
-        for link in (process / "fd").iterdir():
-            with contextlib.suppress(OSError):
-                if str(link.readlink()) == target:
-                    return True
-    return False
-
-
-def _process_name(process: Path) -> str:
-    try:
-        return (process / "comm").read_text().strip() or "a process"
-    except OSError:
-        return "a process"
 
 
 # --- doctor -----------------------------------------------------------------------------------------
@@ -247,19 +207,3 @@ def _unanswered(port: Port, noisy: int, console: int) -> PortReport:
         else "no ST-LINK: is this the board's own port?"
     )
     return PortReport(port, "silent", 0, f"nothing answers at {tried} baud", advice)
-
-
-# Device ids as the firmware reports them: the DBGMCU identity of the family, 0x155 for Arm's SSE-300 models
-DEVICES = {
-    0x486: "STM32N6", 0x450: "STM32H74x/75x", 0x483: "STM32H72x/73x", 0x480: "STM32H7Ax/7Bx", 0x485: "STM32H7R/S",
-    0x484: "STM32H5", 0x474: "STM32H503", 0x482: "STM32U575/585", 0x470: "STM32L4R/S", 0x471: "STM32L4P/Q",
-    0x415: "STM32L4x6", 0x472: "STM32L5", 0x449: "STM32F74x/75x", 0x451: "STM32F76x/77x", 0x452: "STM32F72x/73x",
-    0x434: "STM32F469/479", 0x423: "STM32F401xB/C", 0x433: "STM32F401xD/E", 0x431: "STM32F411", 0x441: "STM32F412",
-    0x421: "STM32F446", 0x463: "STM32F413", 0x469: "STM32G47x/48x", 0x479: "STM32G491",
-    0x495: "STM32WB", 0x497: "STM32WL", 0x500: "STM32MP1", 0x155: "Arm Corstone SSE-300 (emulated)",
-}  # fmt: skip
-EMULATED_ID = 0x155
-
-
-def device_name(devid: int) -> str:
-    return DEVICES.get(devid, f"device {devid:#x}")

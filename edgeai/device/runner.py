@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from edgeai.artifacts import Contract, Fact, FileRef
 from edgeai.board import Board
-from edgeai.device import identity
 from edgeai.device.bench import output_arrays
 from edgeai.device.connect import connected
-from edgeai.device.faults import LineFault
 from edgeai.device.host import pixels
+from edgeai.device.stm32msg import identity
+from edgeai.device.stm32msg.faults import LineFault
 from edgeai.errors import InputError
 from edgeai.evaluate.backends.base import Runner, input_table, package_version, weights_kind
 from edgeai.evaluate.decode import Output

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeai.artifacts import Parity
 from edgeai.errors import InputError
-from edgeai.export.parity import compare
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,4 +40,19 @@ def agreement(expected: NDArray[Any], actual: NDArray[Any], scale: float = 0.0, 
         cosine=1.0 if whole else found.cosine,
         sqnr_db=None if whole else found.sqnr_db,
         bit_equal=float(equal.mean()) if equal.size else 1.0,
+    )
+
+
+def compare(step: str, output: str, expected: NDArray[Any], actual: NDArray[Any]) -> Parity:
+    """Cosine, largest absolute difference and signal-to-noise ratio (dB) of `actual` against `expected`."""
+    a, b = expected.astype(np.float64).ravel(), actual.astype(np.float64).ravel()
+    noise, signal = float(np.sum((a - b) ** 2)), float(np.sum(a**2))
+    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
+    sqnr = 10 * np.log10(signal / noise) if noise > 0 and signal > 0 else 300.0
+    return Parity(
+        step=step,
+        output=output,
+        cosine=round(float(a @ b) / norm, 9) if norm else float(not noise),
+        max_abs=float(np.abs(a - b).max(initial=0.0)),
+        sqnr_db=round(float(min(sqnr, 300.0)), 2),
     )

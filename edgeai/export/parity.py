@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,21 +25,6 @@ def probe_image(imgsz: int) -> NDArray[np.float32]:
         cells *= 2
     image = (image - image.min()) / (image.max() - image.min())
     return np.asarray(image[None], np.float32)
-
-
-def compare(step: str, output: str, expected: NDArray[Any], actual: NDArray[Any]) -> Parity:
-    """Cosine, largest absolute difference and signal-to-noise ratio (dB) of `actual` against `expected`."""
-    a, b = expected.astype(np.float64).ravel(), actual.astype(np.float64).ravel()
-    noise, signal = float(np.sum((a - b) ** 2)), float(np.sum(a**2))
-    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-    sqnr = 10 * np.log10(signal / noise) if noise > 0 and signal > 0 else 300.0
-    return Parity(
-        step=step,
-        output=output,
-        cosine=round(float(a @ b) / norm, 9) if norm else float(not noise),
-        max_abs=float(np.abs(a - b).max(initial=0.0)),
-        sqnr_db=round(float(min(sqnr, 300.0)), 2),
-    )
 
 
 def match_outputs(

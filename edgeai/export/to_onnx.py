@@ -106,7 +106,7 @@ def balanced_divisor(network: nn.Module, spec: ModelSpec, images: tuple[Path, ..
     import torch
 
     from edgeai.export.heads import contract, roles
-    from edgeai.quantize.calibration import batches
+    from edgeai.quantize.ranges.calibration import batches
 
     places = [i for i, role in enumerate(roles(spec, "raw")) if role.kind == "coefs"]
     largest = 0.0
@@ -153,7 +153,8 @@ def _parity(module: object, path: Path, names: list[str], imgsz: int) -> tuple[P
     import onnxruntime
     import torch
 
-    from edgeai.export.parity import check, compare, probe_image
+    from edgeai.evaluate.agreement import compare
+    from edgeai.export.parity import check, probe_image
 
     assert isinstance(module, torch.nn.Module)
     image = probe_image(imgsz).transpose(0, 3, 1, 2).copy()

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from edgeai.artifacts import Contract
 from edgeai.errors import ToolError
 from edgeai.export.to_onnx import OPSET, with_contract
-from edgeai.quantize.bias import LAYOUTS
+from edgeai.quantize.improve.bias import LAYOUTS
 
 if TYPE_CHECKING:
     import onnx
 
-    from edgeai.quantize.simulate import Node
+    from edgeai.simulate.program import Node
 
 NCHW, NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 ELEMENTWISE = {"ADD": "Add", "SUB": "Sub", "MUL": "Mul", "DIV": "Div", "MAXIMUM": "Max", "MINIMUM": "Min"}
@@ -48,7 +48,7 @@ class _Writer:
     """One pass over the operators of a TFLite file."""
 
     def __init__(self, data: bytes) -> None:
-        from edgeai.quantize.simulate import Program
+        from edgeai.simulate.program import Program
 
         self.program = Program(data)
         self.codes = _codes(data)

@@ -101,7 +101,8 @@ def _match(source: Path, tflite: Path, contract: Contract) -> tuple[Contract, tu
     """The contract with the TFLite file's output order, and the parity of ONNX and TFLite."""
     import onnxruntime
 
-    from edgeai.export.parity import check, compare, match_outputs, probe_image, to_nhwc
+    from edgeai.evaluate.agreement import compare
+    from edgeai.export.parity import check, match_outputs, probe_image, to_nhwc
 
     image = normalised(probe_image(contract.imgsz), contract)
     session = onnxruntime.InferenceSession(str(source), providers=["CPUExecutionProvider"])

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from edgeai.errors import InputError, ToolError, need
 from edgeai.graph import load_graph
+from edgeai.graph.flat import pack, tree_with_constants
 from edgeai.graph.tflite import read_tflite
 from edgeai.graph.types import Graph
 from edgeai.kernels.plan import choose, shown
 from edgeai.kernels.table import Set
-from edgeai.quantize.flat import pack, tree_with_constants
 from edgeai.quiet import silent_stderr
 
 Array = NDArray[Any]

@@ -48,7 +48,7 @@ def profile(entry: Entry, imgsz: int | None = None) -> ModelProfile:
 
     Raises ToolError without torch.
     """
-    from edgeai.models import build_spec, require_torch
+    from edgeai.models.build import build_spec, require_torch
 
     require_torch()
     import torch

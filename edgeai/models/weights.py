@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeai.artifacts import FloatModel, ModelSpec, from_json, to_json
+from edgeai.artifacts import ModelSpec, from_json, to_json
 from edgeai.errors import InputError
-from edgeai.files import existing_file, file_ref, write_bytes
+from edgeai.files import write_bytes
 from edgeai.models.registry import find
 
 if TYPE_CHECKING:
@@ -29,23 +29,6 @@ SPEC_KEY = "edgeai.spec"
 MAX_HEADER = 16 << 20
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2")}
 IMPORT_HINT = "make it with: edgeai import MODEL.pt -o OUT.safetensors"
-
-
-def import_model(source: Path, out: Path, half: bool = False) -> FloatModel:
-    """Read a checkpoint and write it as an edgeai safetensors file; with `half`, in fp16.
-
-    Equal inputs give equal bytes, and `out` is replaced in one step. Raises InputError as `load_model` does, and where
-    a weight does not fit into fp16.
-    """
-    from edgeai.models import load_model
-
-    existing_file(source, "a .pt or .safetensors file")
-    if out.suffix.lower() != ".safetensors":
-        raise InputError(f"{out.name} does not end in .safetensors", "the imported model is a safetensors file")
-    network, spec = load_model(source)
-    save_weights(network.state_dict(), spec, out, half)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return FloatModel(spec=spec, weights=file_ref(out), source=file_ref(source), parameters=parameters)
 
 
 def save_weights(state: Mapping[str, Tensor], spec: ModelSpec, out: Path, half: bool = False) -> None:
@@ -103,7 +86,7 @@ def fill(spec: ModelSpec, weights: Mapping[str, Tensor], name: str) -> Network:
     """
     import torch
 
-    from edgeai.models import build_spec
+    from edgeai.models.build import build_spec
 
     with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
         network = build_spec(spec)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeai.quantize.bias import LAYOUTS
-from edgeai.quantize.flat import pack, tree_of
-from edgeai.quantize.simulate import Program
+from edgeai.graph.flat import pack, tree_of
+from edgeai.quantize.improve.bias import LAYOUTS
+from edgeai.simulate.program import Program
 
 INT32 = 2**31 - 1
 

@@ -20,7 +20,7 @@ from edgeai.quantize.recipe import Method
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from edgeai.quantize.tune import Trial
+    from edgeai.quantize.improve.tune import Trial
 
 InputType = Literal["int8", "uint8", "float32"]
 OutputType = Literal["int8", "float32"]
@@ -76,7 +76,7 @@ def quantize(
 def _decoded(model: bytes) -> set[str]:
     """The names of the tensors that are computed from logits."""
     from edgeai.graph.tflite import read_tflite
-    from edgeai.quantize.observe import logit_tensors
+    from edgeai.quantize.ranges.observe import logit_tensors
 
     graph = read_tflite(model)
     known = logit_tensors([{"op_name": op.kind, "inputs": op.inputs, "outputs": op.outputs} for op in graph.ops])
@@ -89,8 +89,8 @@ def _decoded(model: bytes) -> set[str]:
 
 def with_corrected_biases(quantized: bytes, model: bytes, ranges: Ranges) -> bytes:
     """`quantized` with its biases corrected for what rounding did to the weights of `model`."""
-    from edgeai.quantize.bias import correct_biases
-    from edgeai.quantize.flat import pack, tree_of
+    from edgeai.graph.flat import pack, tree_of
+    from edgeai.quantize.improve.bias import correct_biases
 
     tree = tree_of(quantized)
     correct_biases(tree, tree_of(model), ranges.means)
@@ -101,7 +101,7 @@ def with_ranges(model: bytes, ranges: Ranges) -> bytes:
     """`model` with min and max on every tensor of `ranges`."""
     from ai_edge_litert import schema_py_generated as schema
 
-    from edgeai.quantize.flat import pack, tree_of
+    from edgeai.graph.flat import pack, tree_of
 
     tree = tree_of(model)
     tensors = tree.subgraphs[0].tensors
@@ -119,7 +119,7 @@ def with_contract(model: bytes, contract: Contract) -> bytes:
     import numpy as np
     from ai_edge_litert import schema_py_generated as schema
 
-    from edgeai.quantize.flat import add_buffer, pack, tree_of
+    from edgeai.graph.flat import add_buffer, pack, tree_of
 
     tree = tree_of(model)
     entry = schema.MetadataT()
@@ -142,12 +142,12 @@ def tuned(
     import numpy as np
     import torch
 
-    from edgeai.quantize.calibration import batches
-    from edgeai.quantize.compensate import compensated, compensation
-    from edgeai.quantize.judge import Judge
-    from edgeai.quantize.learn import learn
-    from edgeai.quantize.scores import match_scores
-    from edgeai.quantize.tune import planned
+    from edgeai.quantize.improve.compensate import compensated, compensation
+    from edgeai.quantize.improve.judge import Judge
+    from edgeai.quantize.improve.learn import learn
+    from edgeai.quantize.improve.scores import match_scores
+    from edgeai.quantize.improve.tune import planned
+    from edgeai.quantize.ranges.calibration import batches
 
     torch.set_num_threads(2)
     tunes, compensates, learns = _passes(method)
@@ -189,7 +189,7 @@ def _tunings(
     progress: Callable[[int, int], object],
 ) -> dict[str, bytes]:
     """`quantized` itself and what every trial makes of it, by name."""
-    from edgeai.quantize.tune import tune
+    from edgeai.quantize.improve.tune import tune
 
     ranges, biases = method.ranges == "tuned", method.biases == "tuned"
     what = " and ".join(["ranges"] * ranges + ["biases"] * biases)
@@ -222,7 +222,7 @@ class Source:
 
 def has_rectifiers(model: Path) -> bool:
     """Whether a float TFLite has layers enough with ReLU or LeakyReLU that levelling them may pay
-    (`edgeai.quantize.equalise`)."""
+    (`edgeai.quantize.improve.equalise`)."""
     from edgeai.graph.tflite import read_tflite
 
     ops = read_tflite(model.read_bytes()).ops
@@ -234,8 +234,8 @@ def _less_noise(files: list[bytes], model: bytes, contract: Contract, images: tu
     import numpy as np
     import torch
 
-    from edgeai.quantize.calibration import batches
-    from edgeai.quantize.judge import Judge
+    from edgeai.quantize.improve.judge import Judge
+    from edgeai.quantize.ranges.calibration import batches
 
     torch.set_num_threads(2)
     used = images[:MOST_TUNING_IMAGES][-JUDGING_IMAGES:]

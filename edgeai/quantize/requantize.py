@@ -22,8 +22,8 @@ from edgeai.board import Board
 from edgeai.errors import InputError
 from edgeai.files import file_ref
 from edgeai.graph import load_graph
+from edgeai.graph.flat import add_buffer, along, constant, pack, read_tree, real
 from edgeai.graph.types import Graph, Op, Tensor
-from edgeai.quantize.flat import add_buffer, along, constant, pack, read_tree, real
 
 Method = Literal["entropy", "max"]
 FAMILIES = frozenset({"STM32MP2"})  # boards whose compiler converts

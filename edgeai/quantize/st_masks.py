@@ -16,7 +16,7 @@ import numpy as np
 from edgeai.artifacts import Contract
 from edgeai.errors import InputError
 from edgeai.graph.contract import HIGHEST_ST_LOGIT, ST_GAIN, st_mask_logit
-from edgeai.quantize.flat import add_buffer, pack, tree_of
+from edgeai.graph.flat import add_buffer, pack, tree_of
 
 FLOAT32, INT8, UINT8 = 0, 9, 3  # TensorType of TFLite's schema
 

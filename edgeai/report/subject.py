@@ -91,7 +91,7 @@ def boards_of(dossier: Dossier, given: Iterable[str], default: Iterable[str]) ->
 
 
 def _of_file(path: Path, boards: Sequence[Board], dossier: Dossier) -> Subject:
-    from edgeai.graph.audit import audit
+    from edgeai.recognise.audit import audit
 
     report = audit(path)
     results = tuple(r for r in dossier.of(EvalResult) if r.model.sha256 == report.file.sha256)

@@ -85,7 +85,7 @@ def folder_of(
 def check_model(model: Path, board: Board, allow_requantize: bool) -> tuple[str, ...]:
     """What to know before compiling; refuses a per-channel file for a board whose compiler would requantise it."""
     from edgeai.graph import load_graph
-    from edgeai.graph.audit import audit
+    from edgeai.recognise.audit import audit
 
     load_graph(model)  # refuses scales and zero points that are none
     report = audit(model)

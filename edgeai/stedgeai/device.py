@@ -10,17 +10,17 @@ from edgeai.errors import DeviceError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edgeai.device.client import RunRecord
+    from edgeai.device.stm32msg.client import RunRecord
 
 SYNC_S = 2.0
 
 
 def layer_tensors(port: str, baud: int, inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """The tensors of one run of the first model, by name. Raises DeviceError where the firmware shows none."""
-    from edgeai.device.client import Client
-    from edgeai.device.messages import RunMode
-    from edgeai.device.packet import Link
-    from edgeai.device.transport import open_transport, parse_address
+    from edgeai.device.stm32msg.client import Client
+    from edgeai.device.stm32msg.messages import RunMode
+    from edgeai.device.stm32msg.packet import Link
+    from edgeai.device.stm32msg.transport import open_transport, parse_address
 
     with open_transport(parse_address(port), baud) as transport:
         client = Client(Link(transport))
@@ -39,7 +39,7 @@ def layer_tensors(port: str, baud: int, inputs: NDArray[Any]) -> dict[str, NDArr
 def _arrays(record: RunRecord) -> Iterator[tuple[str, NDArray[Any]]]:
     import numpy as np
 
-    from edgeai.device.messages import tensor_dtype
+    from edgeai.device.stm32msg.messages import tensor_dtype
 
     for tensor in (tensor for layer in record.layers for tensor in layer.tensors):
         dtype = tensor_dtype(tensor.desc.format)

@@ -33,7 +33,7 @@ def quantized_inputs(model: Path, images: Sequence[Path]) -> NDArray[Any]:
     import numpy as np
 
     from edgeai.images import laid_out
-    from edgeai.quantize.calibration import batches
+    from edgeai.quantize.ranges.calibration import batches
     from edgeai.recognise.know import know
 
     graph = load_graph(model)

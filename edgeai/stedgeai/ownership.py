@@ -99,7 +99,7 @@ def _is(named: str, board: Board) -> bool:
 
 def _device(text: str, board: Board) -> Iterator[str]:
     """A chip of another family; an emulated one is none, and is only said."""
-    from edgeai.device.ports import DEVICES, EMULATED_ID
+    from edgeai.device.stm32msg.devices import DEVICES, EMULATED_ID
 
     code = _chip(text)
     name = DEVICES.get(code, "") if code != EMULATED_ID else ""
@@ -108,7 +108,7 @@ def _device(text: str, board: Board) -> Iterator[str]:
 
 
 def _emulated(text: str) -> Iterator[str]:
-    from edgeai.device.ports import EMULATED_ID
+    from edgeai.device.stm32msg.devices import EMULATED_ID
 
     if _chip(text) == EMULATED_ID:
         yield "an emulated device answered: its times are not those of a board"

@@ -14,11 +14,11 @@ from edgeai.errors import EdgeAIError
 from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.files import existing_file, file_ref
 from edgeai.models.bundled import bundled_model
+from edgeai.pipeline.stages import Recipe
 from edgeai.provenance import EVALUATE_TOOLS, provenance
-from edgeai.quantize.calibration import check_overlap, open_calibration
+from edgeai.quantize.ranges.calibration import check_overlap, open_calibration
 from edgeai.quantize.recipe import DEFAULT, Method, read_recipe
 from edgeai.quantize.requantize import converts
-from edgeai.stages import Recipe
 from edgeai.sweep import tasks
 from edgeai.sweep.engine import Engine
 from edgeai.sweep.plan import Plan

@@ -13,8 +13,8 @@ from edgeai.artifacts import EvalResult, Footprint, Granularity
 from edgeai.board import Board
 from edgeai.cache import StageCache, StageOutput
 from edgeai.errors import InputError
-from edgeai.quantize.calibration import open_calibration
-from edgeai.stages import Recipe, Stages
+from edgeai.pipeline.stages import Recipe, Stages
+from edgeai.quantize.ranges.calibration import open_calibration
 
 if TYPE_CHECKING:
     from edgeai.evaluate.dataset import Dataset

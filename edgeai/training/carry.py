@@ -19,7 +19,7 @@ from edgeai.artifacts import Contract, Ranges, from_json
 from edgeai.files import file_ref
 from edgeai.models import load_model
 from edgeai.models.layers import C3, SPPF, Bottleneck, C2f, Concat, ConvBnAct
-from edgeai.quantize.calibration import batches
+from edgeai.quantize.ranges.calibration import batches
 from edgeai.training.learned import LearnedRanges, ranges_path
 
 TOLERANCE = 1e-3  # of the tensor's largest magnitude

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgeai.models.layers import C3, SPPF, Bottleneck, C2f, Concat, ConvBnAct
-from edgeai.quantize.histogram import Histogram, least_squares_range
+from edgeai.quantize.ranges.histogram import Histogram, least_squares_range
 from edgeai.training.fakequant import FakeQuantizer, quantize_weight, quantized_sigmoid
 from edgeai.training.learned import LearnedRange
 
@@ -170,7 +170,7 @@ def add_fake_quantization(network: nn.Module, per_channel: bool) -> None:
 def calibrate(network: nn.Module, images: Iterable[Tensor]) -> None:
     """First ranges from `images` [B, 3, S, S], chosen as the calibration of `edgeai quantize` chooses them: least
     squares within the network, the extremes for outputs, without logits of scores below every threshold."""
-    from edgeai.quantize.observe import LOWEST_LOGIT
+    from edgeai.quantize.ranges.observe import LOWEST_LOGIT
 
     quantizers = {name: module for name, module in network.named_modules() if isinstance(module, FakeQuantizer)}
     for quantizer in quantizers.values():

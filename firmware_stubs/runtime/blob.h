@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The model blob: one flat little-endian file that is used in place. edgeai/device/blob/layout.py writes it; both sides
+ * The model blob: one flat little-endian file that is used in place. edgeai/firmware/blob/layout.py writes it; both sides
  * must agree. All offsets count bytes from the start of the blob and are multiples of 4. */
 #ifndef EDGEAI_BLOB_H
 #define EDGEAI_BLOB_H

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeai.device.blob import write_blob
-from edgeai.device.emulated_m55 import EmulatedM55
-from edgeai.device.session import Session, open_session
-from edgeai.device.transport import Address
+from edgeai.device.emulated.m55 import EmulatedM55
+from edgeai.device.stm32msg.session import Session, open_session
+from edgeai.device.stm32msg.transport import Address
+from edgeai.firmware.blob import write_blob
 
 REPEATS = 5
 ROUNDS = 200

@@ -30,14 +30,14 @@ from edgeai.evaluate.backends import open_runner
 from edgeai.evaluate.bootstrap import mean_drop_interval
 from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.files import file_ref, write_text
+from edgeai.graph.flat import add_buffer, constant, pack, tree_of
 from edgeai.graph.tflite import read_tflite
 from edgeai.images import letterbox, read_image
+from edgeai.pipeline.stages import Recipe, Stages
 from edgeai.provenance import CONVERT_TOOLS, provenance
-from edgeai.quantize.bias import LAYOUTS
-from edgeai.quantize.calibration import open_calibration
-from edgeai.quantize.flat import add_buffer, constant, pack, tree_of
+from edgeai.quantize.improve.bias import LAYOUTS
 from edgeai.quantize.ptq import with_contract
-from edgeai.stages import Recipe, Stages
+from edgeai.quantize.ranges.calibration import open_calibration
 
 KIT = Path(os.environ.get("EDGEAI_KIT", Path(__file__).resolve().parents[3] / "shared" / "kit"))
 SQNR_IMAGES = 24

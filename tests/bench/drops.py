@@ -32,10 +32,10 @@ from edgeai.evaluate.dataset import Dataset
 from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.evaluate.postprocess import Thresholds
 from edgeai.files import write_text
+from edgeai.pipeline.stages import Recipe, Stages
 from edgeai.provenance import CONVERT_TOOLS, provenance
-from edgeai.quantize.calibration import open_calibration
+from edgeai.quantize.ranges.calibration import open_calibration
 from edgeai.quantize.recipe import Method
-from edgeai.stages import Recipe, Stages
 
 KIT = Path(os.environ.get("EDGEAI_KIT", Path(__file__).resolve().parents[3] / "shared" / "kit"))
 LAYOUTS, GRAINS = ("raw", "split", "concat"), ("per-channel", "per-tensor")

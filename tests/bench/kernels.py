@@ -37,14 +37,14 @@ from operators import OPERATORS, Draw  # noqa: E402
 from tiny_models import Model, random_inputs  # noqa: E402
 
 from edgeai.cli.render import markdown_table  # noqa: E402
-from edgeai.device.blob import make_blob  # noqa: E402
 from edgeai.errors import EdgeAIError  # noqa: E402
+from edgeai.firmware.blob import make_blob  # noqa: E402
+from edgeai.graph.flat import read_tree  # noqa: E402
 from edgeai.graph.types import Graph, Op  # noqa: E402
 from edgeai.kernels.interpreter import open_kernels  # noqa: E402
 from edgeai.kernels.table import Figures  # noqa: E402
 from edgeai.kernels.variants import variant_of  # noqa: E402
 from edgeai.quantize.debug.surgery import simulation  # noqa: E402
-from edgeai.quantize.flat import read_tree  # noqa: E402
 
 Arrays = list[np.ndarray]
 DRAWS = 90
@@ -143,10 +143,10 @@ def firmware(case: Case, program: Path, folder: Path) -> Arrays:
 
 
 def simulated(case: Case) -> Arrays:
-    """What tuning takes the operator to compute: `edgeai.quantize.simulate`, which takes a batch of one."""
+    """What tuning takes the operator to compute: `edgeai.simulate.program`, which takes a batch of one."""
     import torch
 
-    from edgeai.quantize.simulate import Program
+    from edgeai.simulate.program import Program
 
     if any(case.graph.tensors[t].shape[:1] != (1,) for t in case.graph.inputs):
         raise ValueError(ONE_PICTURE)

@@ -41,12 +41,12 @@ from edgeai.footprint.support import support
 from edgeai.graph import load_graph
 from edgeai.images import letterbox, normalised, read_image
 from edgeai.latency.estimate import assess
+from edgeai.pipeline.stages import Recipe, Stages
 from edgeai.provenance import CONVERT_TOOLS, provenance
-from edgeai.quantize.calibration import CalibrationSource, open_calibration
-from edgeai.quantize.judge import inside, share
+from edgeai.quantize.improve.judge import inside, share
 from edgeai.quantize.ptq import with_contract
+from edgeai.quantize.ranges.calibration import CalibrationSource, open_calibration
 from edgeai.quantize.recipe import Method
-from edgeai.stages import Recipe, Stages
 
 KIT = Path(os.environ.get("EDGEAI_KIT", Path(__file__).resolve().parents[3] / "shared" / "kit"))
 SQNR_IMAGES = 24

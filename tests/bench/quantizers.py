@@ -43,13 +43,13 @@ from edgeai.evaluate.dataset import Dataset
 from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.export.parity import match_outputs, to_nhwc
 from edgeai.files import write_bytes, write_text
-from edgeai.graph.audit import audit
 from edgeai.graph.types import DEQUANTIZERS, QUANTIZERS
 from edgeai.images import letterbox, read_image
+from edgeai.pipeline.stages import Recipe, Stages
 from edgeai.provenance import CONVERT_TOOLS, provenance
-from edgeai.quantize.calibration import CalibrationSource, batches, open_calibration
+from edgeai.quantize.ranges.calibration import CalibrationSource, batches, open_calibration
 from edgeai.quantize.requantize import requantize
-from edgeai.stages import Recipe, Stages
+from edgeai.recognise.audit import audit
 from edgeai.worker import ENVIRONMENT
 
 KIT = Path(os.environ.get("EDGEAI_KIT", Path(__file__).resolve().parents[3] / "shared" / "kit"))

@@ -31,10 +31,10 @@ from edgeai.files import write_text
 from edgeai.images import letterbox, normalised, read_image
 from edgeai.models.bundled import BUNDLED, bundled_model
 from edgeai.models.weights import load_weights, save_weights
-from edgeai.quantize.calibration import CalibrationSource, open_calibration
-from edgeai.quantize.judge import inside, share
+from edgeai.pipeline.stages import Recipe, Stages
+from edgeai.quantize.improve.judge import inside, share
+from edgeai.quantize.ranges.calibration import CalibrationSource, open_calibration
 from edgeai.quantize.recipe import Method
-from edgeai.stages import Recipe, Stages
 from edgeai.synthetic.write import generate
 
 SIZE = 256

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from edgeai.artifacts import ModelSpec
 from edgeai.errors import InputError
 from edgeai.models import load_model
-from edgeai.models.weights import import_model
+from edgeai.models.load import import_model
 
 Arrays = NDArray[np.float64]
 BOX_LIMIT, OTHER_LIMIT = 1e-3, 1e-4  # pixels; scores, coefficients, prototypes, logits

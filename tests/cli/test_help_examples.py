@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
-from conftest import kit_path
+from helpers import kit_path
 from sandbox import MAKERS, Sandbox, serial_board
 
 from edgeai.cli import COMMANDS, cli

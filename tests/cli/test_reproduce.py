@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import kit_path
+from helpers import kit_path
 from sandbox import Sandbox
 
 pytest.importorskip("torch", reason="a run quantises")

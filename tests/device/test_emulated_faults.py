@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from edgeai.device.blob import write_blob
-from edgeai.device.client import Waits
-from edgeai.device.emulated_m55 import EmulatedM55
-from edgeai.device.faults import BoardReset, BoardSilent, LineFault, LineLost, Overdue
-from edgeai.device.resync import Patience
-from edgeai.device.session import Session, open_session
-from edgeai.device.transport import Address
+from edgeai.device.emulated.m55 import EmulatedM55
+from edgeai.device.stm32msg.client import Waits
+from edgeai.device.stm32msg.faults import BoardReset, BoardSilent, LineFault, LineLost, Overdue
+from edgeai.device.stm32msg.resync import Patience
+from edgeai.device.stm32msg.session import Session, open_session
+from edgeai.device.stm32msg.transport import Address
+from edgeai.firmware.blob import write_blob
 
 pytestmark = pytest.mark.skipif(shutil.which("qemu-system-arm") is None, reason="qemu-system-arm is not installed")
 MODEL = "mobilenet_v1_0.5_224_int8.tflite"  # takes most of a second: long enough to be disturbed

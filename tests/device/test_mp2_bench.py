@@ -19,9 +19,9 @@ from test_mp2_xlinux import BENCHMARK_MODEL, BORDERS, NBG, NBG_FAILED
 
 from edgeai.artifacts import BenchResult, from_json, to_json
 from edgeai.board import Board, load_board
-from edgeai.device.mp2 import Mp2Options, bench_mp2, is_network_address
+from edgeai.device.linux.bench import Mp2Options, bench_mp2, is_network_address
+from edgeai.device.linux.ssh import Ssh
 from edgeai.device.options import BenchOptions
-from edgeai.device.ssh import Ssh
 from edgeai.errors import DeviceError, EdgeAIError, InputError
 
 PER_CHANNEL = "mobilenet_v1_0.25_96_fft_int8.tflite"

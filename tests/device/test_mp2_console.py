@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from fakes.linux_board import Habits, LinuxBoard
 
-from edgeai.device.console import CommandTimeoutError, Console
-from edgeai.device.faults import LineLost
-from edgeai.device.transport import Address, Deadline, open_transport
+from edgeai.device.linux.console import CommandTimeoutError, Console
+from edgeai.device.stm32msg.faults import LineLost
+from edgeai.device.stm32msg.transport import Address, Deadline, open_transport
 from edgeai.errors import DeviceError
 
 FILE_BYTES = 120_000

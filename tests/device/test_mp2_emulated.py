@@ -12,17 +12,17 @@ import pytest
 from fakes.linux_board import Cable, Habits
 
 from edgeai.board import Board, load_board
-from edgeai.device.blob import make_blob
-from edgeai.device.console import Console
-from edgeai.device.emulated_linux import EmulatedLinux, find_qemu, guest_files
-from edgeai.device.faults import LineLost
+from edgeai.device.emulated.guest import program, run_guest
+from edgeai.device.emulated.initramfs import initramfs
+from edgeai.device.emulated.linux import EmulatedLinux, find_qemu, guest_files
 from edgeai.device.host import HostModel
-from edgeai.device.initramfs import initramfs
-from edgeai.device.mp2 import Mp2Options, bench_mp2
-from edgeai.device.mp2_guest import program, run_guest
-from edgeai.device.transport import Address, open_transport
+from edgeai.device.linux.bench import Mp2Options, bench_mp2
+from edgeai.device.linux.console import Console
+from edgeai.device.stm32msg.faults import LineLost
+from edgeai.device.stm32msg.transport import Address, open_transport
 from edgeai.errors import EdgeAIError, ToolError
 from edgeai.files import sha256_file
+from edgeai.firmware.blob import make_blob
 
 SMALL = "mobilenet_v1_0.25_96_fft_int8.tflite"
 SEGMENTATION = "yolov8n_256_quant_pc_ii_seg_coco-st.tflite"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeai.device.xlinux import parse_benchmark_model, parse_nbg_benchmark, parse_perf_test, parse_wrapper
+from edgeai.device.linux.xlinux import parse_benchmark_model, parse_nbg_benchmark, parse_perf_test, parse_wrapper
 from edgeai.errors import DeviceError
 
 # the format strings of the program's public source, in the order in which it prints them

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 from fakes.board import INPUT_ADDRESS, FakeBoard, FakeModel, Firmware, Script, infer, layer_data
 
-from edgeai.device import identity
-from edgeai.device.client import Waits
-from edgeai.device.faults import Refused
-from edgeai.device.messages import RunMode, TensorFlag
-from edgeai.device.resync import Patience
-from edgeai.device.session import Session, open_session
-from edgeai.device.transport import Address
+from edgeai.device.stm32msg import identity
+from edgeai.device.stm32msg.client import Waits
+from edgeai.device.stm32msg.faults import Refused
+from edgeai.device.stm32msg.messages import RunMode, TensorFlag
+from edgeai.device.stm32msg.resync import Patience
+from edgeai.device.stm32msg.session import Session, open_session
+from edgeai.device.stm32msg.transport import Address
 from edgeai.errors import DeviceError
 
 PATIENCE = Patience(quiet=0.01, answer=0.1, rest=0.02, gap=0.004, total=1.0)

@@ -8,11 +8,11 @@ import time
 import pytest
 from fakes.board import CLOCK_HZ, FakeBoard, FakeModel, Firmware, Script, infer
 
-from edgeai.device.client import Waits
-from edgeai.device.faults import Babble, BoardReset, BoardSilent, LineFault, LineLost
-from edgeai.device.resync import Patience
-from edgeai.device.session import Session, open_session
-from edgeai.device.transport import Address
+from edgeai.device.stm32msg.client import Waits
+from edgeai.device.stm32msg.faults import Babble, BoardReset, BoardSilent, LineFault, LineLost
+from edgeai.device.stm32msg.resync import Patience
+from edgeai.device.stm32msg.session import Session, open_session
+from edgeai.device.stm32msg.transport import Address
 
 WAITS = Waits(sync=0.1, answer=0.1, model=0.1, input=0.1, run=0.1, tensor=0.1, spare=0.1)
 PATIENCE = Patience(quiet=0.005, answer=0.05, rest=0.01, gap=0.002, total=1.0)

@@ -18,7 +18,8 @@ from helpers import edgeai
 from edgeai.cli.doctor import render_serial
 from edgeai.cli.render import width
 from edgeai.device import ports
-from edgeai.device.ports import Port, PortReport, SerialReport, choose_port, diagnose, holders, list_ports
+from edgeai.device.ports import Port, PortReport, SerialReport, choose_port, diagnose, list_ports
+from edgeai.device.stm32msg.holders import holders
 from edgeai.errors import DeviceError
 
 

@@ -12,9 +12,9 @@ import serial
 from fakes.board import FakeBoard, FakeModel, infer
 from serial import rfc2217
 
-from edgeai.device.faults import LineLost
-from edgeai.device.session import open_session
-from edgeai.device.transport import Address, parse_address
+from edgeai.device.stm32msg.faults import LineLost
+from edgeai.device.stm32msg.session import open_session
+from edgeai.device.stm32msg.transport import Address, parse_address
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

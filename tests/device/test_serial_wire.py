@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeai.device import transport
-from edgeai.device.faults import Garbled, LineLost, Overdue
-from edgeai.device.messages import (
+from edgeai.device.stm32msg import transport
+from edgeai.device.stm32msg.faults import Garbled, LineLost, Overdue
+from edgeai.device.stm32msg.messages import (
     Ack,
     Data,
     ModelInfo,
@@ -28,9 +28,9 @@ from edgeai.device.messages import (
     tensor_dtype,
     tensor_shape,
 )
-from edgeai.device.packet import Link
-from edgeai.device.protobuf import decode, encode
-from edgeai.device.transport import Address, Deadline, open_transport, parse_address
+from edgeai.device.stm32msg.packet import Link
+from edgeai.device.stm32msg.protobuf import decode, encode
+from edgeai.device.stm32msg.transport import Address, Deadline, open_transport, parse_address
 from edgeai.errors import DeviceError, InputError
 
 DESC = TensorDesc("x", 0x840440, 4, 5 << 24 | 2, (1, 4), 0.5, -128, 0, 1 | 256)

@@ -81,8 +81,8 @@ def test_int8_follows_the_float_classifier(photos: Path, tmp_path: Path) -> None
     from edgeai.cache import StageCache
     from edgeai.evaluate.backends import open_runner
     from edgeai.images import canvas, read_image
-    from edgeai.quantize.calibration import open_calibration
-    from edgeai.stages import Recipe, Stages
+    from edgeai.pipeline.stages import Recipe, Stages
+    from edgeai.quantize.ranges.calibration import open_calibration
 
     source = zoo.export(zoo.seeded(zoo.ResNet(18, 4)), tmp_path / "r.onnx", 64)
     stages = Stages(StageCache(tmp_path / "cache"), Silent())

@@ -18,10 +18,10 @@ from edgeai.cache import StageCache  # noqa: E402
 from edgeai.evaluate.agreement import agreement  # noqa: E402
 from edgeai.evaluate.backends import open_runner  # noqa: E402
 from edgeai.export.to_qdq import write_qdq  # noqa: E402
-from edgeai.quantize.calibration import batches, open_calibration  # noqa: E402
+from edgeai.pipeline.stages import Recipe, Stages  # noqa: E402
 from edgeai.quantize.ptq import quantize  # noqa: E402
+from edgeai.quantize.ranges.calibration import batches, open_calibration  # noqa: E402
 from edgeai.recognise import Asked  # noqa: E402
-from edgeai.stages import Recipe, Stages  # noqa: E402
 
 SIZE = 64
 

@@ -24,9 +24,9 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
-from edgeai.device import messages as m
-from edgeai.device.faults import Garbled
-from edgeai.device.protobuf import decode, encode, read_varint, varint
+from edgeai.device.stm32msg import messages as m
+from edgeai.device.stm32msg.faults import Garbled
+from edgeai.device.stm32msg.protobuf import decode, encode, read_varint, varint
 
 S8 = 0x840440
 CLOCK_HZ = 32_000_000

@@ -12,7 +12,7 @@ import pytest
 from helpers import edgeai, refused
 from tiny_models import Model
 
-from edgeai.device.blob import make_blob
+from edgeai.firmware.blob import make_blob
 
 
 def small(tmp_path: Path, odd: bool = False) -> Path:

@@ -32,7 +32,7 @@ from wire import (
     request,
 )  # fmt: skip
 
-from edgeai.device.blob import make_blob
+from edgeai.firmware.blob import make_blob
 
 FRAMES, BLOBS = 1500, 100
 ARENA = 0x7000_0000

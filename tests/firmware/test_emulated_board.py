@@ -17,9 +17,9 @@ from test_protocol import two_inputs
 from tiny_models import Answer, Reference, random_inputs
 from wire import CONST_VALUE, IO_ONLY, NETWORK_INFO, NETWORK_RUN, PER_LAYER, PERF, SYNC, WITH_DATA, Host, data
 
-from edgeai.device.blob import make_blob
-from edgeai.device.emulated_m55 import EmulatedM55, default_firmware
+from edgeai.device.emulated.m55 import EmulatedM55, default_firmware
 from edgeai.errors import DeviceError, InputError, ToolError
+from edgeai.firmware.blob import make_blob
 
 qemu = pytest.mark.usefixtures("has_qemu")
 
@@ -123,7 +123,7 @@ def test_the_line_vanishes_with_the_board(board: EmulatedM55) -> None:
 @qemu
 def test_the_board_dies_with_a_killed_parent(tmp_path: Path) -> None:
     code = (
-        "import time\nfrom edgeai.device.emulated_m55 import EmulatedM55\nb = EmulatedM55()\nb.start()\n"
+        "import time\nfrom edgeai.device.emulated.m55 import EmulatedM55\nb = EmulatedM55()\nb.start()\n"
         "print(b._process.pid, flush=True)\ntime.sleep(60)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

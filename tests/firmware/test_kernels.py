@@ -18,9 +18,9 @@ from operators import OPERATORS, Draw
 from tiny_models import Model, random_inputs
 from wire import SYNC, Host
 
-from edgeai.device.blob import make_blob
-from edgeai.device.emulated_m55 import BLOB_SLOTS, EmulatedM55
+from edgeai.device.emulated.m55 import BLOB_SLOTS, EmulatedM55
 from edgeai.errors import InputError
+from edgeai.firmware.blob import make_blob
 from edgeai.kernels.interpreter import open_mixed
 from edgeai.kernels.table import named, rows
 from edgeai.kernels.variants import variant_of

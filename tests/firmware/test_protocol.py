@@ -38,7 +38,7 @@ from wire import (
     request,
 )  # fmt: skip
 
-from edgeai.device.blob import make_blob
+from edgeai.firmware.blob import make_blob
 from edgeai.graph.opcodes import OPERATORS
 
 INVALID_SIZE, INVALID_FORMAT, INVALID_PARAM, GENERIC = 1, 2, 4, 10

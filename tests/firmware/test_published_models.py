@@ -13,9 +13,9 @@ from firmware_tools import Infer, need
 from tiny_models import Answer, random_inputs, reference_of
 from wire import CONST_VALUE, NETWORK_INFO, PERF, SYNC, Host
 
-from edgeai.device.blob import make_blob
-from edgeai.device.emulated_m55 import BLOB_SLOTS, EmulatedM55
+from edgeai.device.emulated.m55 import BLOB_SLOTS, EmulatedM55
 from edgeai.errors import InputError
+from edgeai.firmware.blob import make_blob
 
 SEED_MODEL = "yolov8n_256_quant_pc_ii_seg_coco-st"
 MODELS = (

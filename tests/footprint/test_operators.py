@@ -19,9 +19,9 @@ from edgeai.footprint.estimate import estimate
 from edgeai.footprint.support import placements
 from edgeai.footprint.weights import constants
 from edgeai.graph import load_graph
-from edgeai.graph.audit import audit
 from edgeai.latency.estimate import assess
 from edgeai.latency.recommend import recommend
+from edgeai.recognise.audit import audit
 
 RANDOM = np.random.default_rng(0)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeai.artifacts import AuditReport, from_json, to_json
-from edgeai.graph.audit import audit
+from edgeai.recognise.audit import audit
 
 SEG256 = "yolov8n_256_quant_pc_ii_seg_coco-st.tflite"
 

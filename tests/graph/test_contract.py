@@ -10,9 +10,9 @@ import pytest
 
 from edgeai.artifacts import Contract, ModelSpec, OutputRole, to_json
 from edgeai.errors import InputError
-from edgeai.graph.audit import audit
 from edgeai.graph.contract import read_contract
 from edgeai.graph.types import Graph, Op, Tensor
+from edgeai.recognise.audit import audit
 from edgeai.recognise.know import know_file
 
 SPEC = ModelSpec("net", "yolov8", "segment", "n", ("cat", "dog"), imgsz=64)

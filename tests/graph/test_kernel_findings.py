@@ -14,7 +14,7 @@ import movers  # noqa: F401  (registers its operators)
 from operators import OPERATORS, Draw
 from tiny_models import Model
 
-from edgeai.graph.audit import audit
+from edgeai.recognise.audit import audit
 
 WRONG = {
     "DIV coarse": "DIV, coarse output (#0): wrong by up to 255 steps without a message on every kernel set",

@@ -10,7 +10,7 @@ import pytest
 from firmware.tiny_models import Model
 
 from edgeai.artifacts import AuditReport
-from edgeai.graph.audit import audit
+from edgeai.recognise.audit import audit
 
 LOW, HIGH = -(2**31), 2**31 - 1
 CONV = {"options": "Conv2DOptions", "strideW": 1, "strideH": 1, "dilationWFactor": 1, "dilationHFactor": 1}

@@ -13,8 +13,8 @@ import pytest
 from edgeai.errors import InputError
 from edgeai.footprint.live import live_ranges, peak
 from edgeai.graph import load_graph
-from edgeai.graph.audit import audit
 from edgeai.graph.onnx import read_onnx
+from edgeai.recognise.audit import audit
 
 onnx = pytest.importorskip("onnx")
 

@@ -14,7 +14,7 @@ from helpers import edgeai
 
 from edgeai.errors import InputError
 from edgeai.graph import load_graph
-from edgeai.graph.audit import audit
+from edgeai.recognise.audit import audit
 
 BAD = [
     (0.0, 0, "scale 0"),

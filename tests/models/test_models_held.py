@@ -21,7 +21,7 @@ from edgeai.errors import InputError  # noqa: E402
 from edgeai.models import build, build_spec, load_model  # noqa: E402
 from edgeai.models.activations import describe  # noqa: E402
 from edgeai.models.layers import ConvBnAct  # noqa: E402
-from edgeai.models.weights import import_model  # noqa: E402
+from edgeai.models.load import import_model  # noqa: E402
 
 Save = Callable[[Path, dict[str, Any]], Path]
 

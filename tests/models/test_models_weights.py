@@ -16,7 +16,8 @@ from edgeai.cli import main  # noqa: E402
 from edgeai.errors import InputError  # noqa: E402
 from edgeai.files import sha256_file  # noqa: E402
 from edgeai.models import build, load_model  # noqa: E402
-from edgeai.models.weights import SPEC_KEY, import_model, save_weights  # noqa: E402
+from edgeai.models.load import import_model  # noqa: E402
+from edgeai.models.weights import SPEC_KEY, save_weights  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgeai.device.postprocess_config import CONFIG, NETWORK, SOURCES, sources_folder
 from edgeai.evaluate.backends import open_runner
 from edgeai.evaluate.decode import Output
 from edgeai.evaluate.postprocess import Thresholds
+from edgeai.firmware.postprocess import CONFIG, NETWORK, SOURCES, sources_folder
 from edgeai.images import letterbox, read_image
 
 WARNINGS = "-std=c11 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wundef -Werror".split()

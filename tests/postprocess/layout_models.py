@@ -20,10 +20,10 @@ def write_layouts(
     """`folder/LAYOUT.tflite` of each, with outputs of the type that stands beside it."""
     from edgeai.export.to_onnx import export_onnx
     from edgeai.export.to_tflite import convert_onnx
-    from edgeai.models.weights import import_model
-    from edgeai.quantize.calibration import batches, open_calibration
-    from edgeai.quantize.observe import observe
+    from edgeai.models.load import import_model
     from edgeai.quantize.ptq import write_quantized
+    from edgeai.quantize.ranges.calibration import batches, open_calibration
+    from edgeai.quantize.ranges.observe import observe
 
     images = open_calibration(photos, limit=PHOTOS)
     weights = folder / "weights.safetensors"

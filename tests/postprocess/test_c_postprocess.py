@@ -24,10 +24,10 @@ from check_program import (
 from pycocotools import mask as coco_mask
 
 from edgeai.artifacts import Contract
-from edgeai.device.postprocess_config import Limits, write_postprocess
 from edgeai.evaluate.decode import Output, decode
 from edgeai.evaluate.nms import nms
 from edgeai.evaluate.postprocess import Detections, Thresholds, postprocess
+from edgeai.firmware.postprocess import Limits, write_postprocess
 from edgeai.graph import Graph, load_graph
 from edgeai.images import Letterbox, letterbox
 from edgeai.recognise.know import know_file

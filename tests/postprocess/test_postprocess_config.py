@@ -12,8 +12,8 @@ import pytest
 from check_program import build_host
 from helpers import edgeai, refused
 
-from edgeai.device.postprocess_config import CONFIG, NETWORK, Limits, write_postprocess
 from edgeai.evaluate.backends.base import input_table
+from edgeai.firmware.postprocess import CONFIG, NETWORK, Limits, write_postprocess
 from edgeai.graph import load_graph
 from edgeai.quantize.ptq import with_contract
 from edgeai.recognise.know import know_file

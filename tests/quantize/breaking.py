@@ -9,8 +9,8 @@ import numpy as np
 
 from edgeai.artifacts import Contract, Ranges
 from edgeai.graph import load_graph
+from edgeai.graph.flat import add_buffer, constant, pack, read_tree
 from edgeai.graph.types import Op
-from edgeai.quantize.flat import add_buffer, constant, pack, read_tree
 
 SIZE = 128
 

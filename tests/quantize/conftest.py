@@ -15,8 +15,8 @@ def concat_pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     pytest.importorskip("tensorflow")
     from edgeai.cache import StageCache
     from edgeai.models.bundled import BUNDLED, bundled_model
-    from edgeai.quantize.calibration import open_calibration
-    from edgeai.stages import Recipe, Stages
+    from edgeai.pipeline.stages import Recipe, Stages
+    from edgeai.quantize.ranges.calibration import open_calibration
     from edgeai.synthetic.write import generate
 
     folder = tmp_path_factory.mktemp("concat")

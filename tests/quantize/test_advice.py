@@ -10,8 +10,8 @@ import pytest
 
 from edgeai.artifacts import CalibrationCheck, ModelSpec
 from edgeai.export.heads import contract, roles
-from edgeai.quantize.advice import SeenClasses, Widths, advice, check_of
-from edgeai.quantize.histogram import Histogram, least_squares_range
+from edgeai.quantize.ranges.advice import SeenClasses, Widths, advice, check_of
+from edgeai.quantize.ranges.histogram import Histogram, least_squares_range
 
 SPEC = ModelSpec("yolov8n-seg", "yolov8", "segment", "n", ("cat", "dog", "bird"), num_coefs=5)
 SIZE = 64
@@ -87,8 +87,8 @@ def test_photos_of_one_kind_are_named(kit: Path, tmp_path: Path) -> None:
     from helpers import Silent
 
     from edgeai.cache import StageCache
-    from edgeai.quantize.calibration import open_calibration
-    from edgeai.stages import Recipe, Stages
+    from edgeai.pipeline.stages import Recipe, Stages
+    from edgeai.quantize.ranges.calibration import open_calibration
 
     photos = open_calibration(kit / "coco" / "calibration" / "images", limit=4)
     stages = Stages(StageCache(tmp_path / "cache"), Silent())

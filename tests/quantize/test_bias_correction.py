@@ -14,10 +14,10 @@ pytest.importorskip("tensorflow")
 
 from edgeai.artifacts import Ranges  # noqa: E402
 from edgeai.cache import StageCache  # noqa: E402
+from edgeai.pipeline.stages import Stages  # noqa: E402
 from edgeai.quantize import ptq  # noqa: E402
-from edgeai.quantize.calibration import batches, open_calibration  # noqa: E402
+from edgeai.quantize.ranges.calibration import batches, open_calibration  # noqa: E402
 from edgeai.recognise import Asked  # noqa: E402
-from edgeai.stages import Stages  # noqa: E402
 
 SIZE = 64
 
@@ -101,7 +101,7 @@ def test_means_come_back(
 def test_every_weighted_operator_is_corrected(made: tuple[bytes, Ranges, list[NDArray[np.float32]]]) -> None:
     from ai_edge_litert import schema_py_generated as schema
 
-    from edgeai.quantize.bias import correct_biases
+    from edgeai.quantize.improve.bias import correct_biases
 
     model, ranges, _ = made
     quantized = schema.ModelT.InitFromPackedBuf(ptq.quantize(model, ranges, True, "int8", "int8"), 0)

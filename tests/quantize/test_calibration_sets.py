@@ -12,7 +12,7 @@ import pytest
 from edgeai.artifacts import Contract, ModelSpec, to_json
 from edgeai.errors import InputError
 from edgeai.evaluate.ground_truth import read_dataset
-from edgeai.quantize.calibration import batches, check_overlap, open_calibration
+from edgeai.quantize.ranges.calibration import batches, check_overlap, open_calibration
 
 CONTRACT = Contract(ModelSpec("m", "yolov8", "segment", "n", ("a",)), "raw", 64, (), 1.0)
 

@@ -16,14 +16,14 @@ from breaking import SIZE, Pair, convolutions, pixel_boxes, quantized, scaled_we
 
 from edgeai.artifacts import DebugReport, Ranges, from_json, to_json
 from edgeai.graph import load_graph
+from edgeai.graph.flat import add_buffer, pack, read_tree
 from edgeai.images import letterbox, normalised, read_image
-from edgeai.quantize.calibration import batches, open_calibration
 from edgeai.quantize.debug import debug
 from edgeai.quantize.debug.measure import decode, encode
 from edgeai.quantize.debug.picture import picture
 from edgeai.quantize.debug.tally import Tally
-from edgeai.quantize.flat import add_buffer, pack, read_tree
-from edgeai.quantize.observe import box_limits, observe
+from edgeai.quantize.ranges.calibration import batches, open_calibration
+from edgeai.quantize.ranges.observe import box_limits, observe
 
 
 @pytest.fixture(scope="module")

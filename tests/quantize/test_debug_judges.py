@@ -14,11 +14,11 @@ nnf = torch.nn.functional
 
 from edgeai.cache import StageCache  # noqa: E402
 from edgeai.graph import load_graph  # noqa: E402
-from edgeai.quantize.calibration import open_calibration  # noqa: E402
+from edgeai.pipeline.stages import Stages  # noqa: E402
 from edgeai.quantize.debug import debug  # noqa: E402
 from edgeai.quantize.ptq import quantize  # noqa: E402
+from edgeai.quantize.ranges.calibration import open_calibration  # noqa: E402
 from edgeai.recognise import Asked  # noqa: E402
-from edgeai.stages import Stages  # noqa: E402
 
 SIZE = 64
 

@@ -11,11 +11,11 @@ from breaking import Pair
 torch = pytest.importorskip("torch")
 pytest.importorskip("tensorflow")
 
-from edgeai.quantize.calibration import batches, open_calibration  # noqa: E402
-from edgeai.quantize.effect import effect_histograms  # noqa: E402
-from edgeai.quantize.observe import observe  # noqa: E402
+from edgeai.quantize.ranges.calibration import batches, open_calibration  # noqa: E402
+from edgeai.quantize.ranges.effect import effect_histograms  # noqa: E402
+from edgeai.quantize.ranges.observe import observe  # noqa: E402
 from edgeai.quantize.recipe import Method  # noqa: E402
-from edgeai.quantize.simulate import Program  # noqa: E402
+from edgeai.simulate.program import Program  # noqa: E402
 
 NOISE = 1e-3
 DRAWS = 8

@@ -24,13 +24,13 @@ from edgeai.images import canvas, read_image  # noqa: E402
 from edgeai.models import build  # noqa: E402
 from edgeai.models.activations import apply_variants  # noqa: E402
 from edgeai.models.weights import save_weights  # noqa: E402
-from edgeai.quantize.bias import LAYOUTS  # noqa: E402
-from edgeai.quantize.calibration import batches, open_calibration  # noqa: E402
-from edgeai.quantize.channels import Channels, channels_of  # noqa: E402
-from edgeai.quantize.equalise import as_quantized, equalise  # noqa: E402
+from edgeai.pipeline.stages import Recipe, Stages  # noqa: E402
+from edgeai.quantize.improve.bias import LAYOUTS  # noqa: E402
+from edgeai.quantize.improve.channels import Channels, channels_of  # noqa: E402
+from edgeai.quantize.improve.equalise import as_quantized, equalise  # noqa: E402
+from edgeai.quantize.ranges.calibration import batches, open_calibration  # noqa: E402
 from edgeai.quantize.recipe import Method  # noqa: E402
-from edgeai.quantize.simulate import Program  # noqa: E402
-from edgeai.stages import Recipe, Stages  # noqa: E402
+from edgeai.simulate.program import Program  # noqa: E402
 from edgeai.synthetic.write import generate  # noqa: E402
 
 SIZE = 64

@@ -18,10 +18,10 @@ from edgeai.footprint.support import support  # noqa: E402
 from edgeai.graph import load_graph  # noqa: E402
 from edgeai.images import letterbox, read_image  # noqa: E402
 from edgeai.models.bundled import BUNDLED, bundled_model  # noqa: E402
-from edgeai.quantize.calibration import open_calibration  # noqa: E402
+from edgeai.pipeline.stages import Recipe, Stages  # noqa: E402
 from edgeai.quantize.ptq import with_contract  # noqa: E402
+from edgeai.quantize.ranges.calibration import open_calibration  # noqa: E402
 from edgeai.quantize.recipe import Method  # noqa: E402
-from edgeai.stages import Recipe, Stages  # noqa: E402
 from edgeai.synthetic.write import generate  # noqa: E402
 
 SIZE = 128

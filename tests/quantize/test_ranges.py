@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgeai.quantize.histogram import Histogram, least_squares_range
-from edgeai.quantize.observe import SIGMOID_SATURATION
+from edgeai.quantize.ranges.histogram import Histogram, least_squares_range
+from edgeai.quantize.ranges.observe import SIGMOID_SATURATION
 
 RNG = np.random.default_rng(0)
 

@@ -10,9 +10,9 @@ import pytest
 
 from edgeai.artifacts import TensorRange
 from edgeai.errors import InputError
-from edgeai.quantize.histogram import Histogram
-from edgeai.quantize.observe import joined, logit_tensors, with_fixed
-from edgeai.quantize.observers import range_of
+from edgeai.quantize.ranges.histogram import Histogram
+from edgeai.quantize.ranges.observe import joined, logit_tensors, with_fixed
+from edgeai.quantize.ranges.observers import range_of
 from edgeai.quantize.recipe import OBSERVERS, Method, read_recipe
 
 

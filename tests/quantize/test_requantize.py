@@ -16,12 +16,12 @@ from edgeai.artifacts import EvalResult, RequantizedModel, from_json
 from edgeai.board import load_board
 from edgeai.errors import InputError
 from edgeai.graph import load_graph
-from edgeai.graph.audit import audit
 from edgeai.graph.contract import read_contract
+from edgeai.graph.flat import real
 from edgeai.graph.types import Graph
 from edgeai.quantize.debug import debug
-from edgeai.quantize.flat import real
 from edgeai.quantize.requantize import SIMULATION, as_on, entropy_range, requantize, weight_scale
+from edgeai.recognise.audit import audit
 
 
 def written(pair: Pair, folder: Path, method: str = "entropy") -> Path:
@@ -165,8 +165,8 @@ def test_damaged_files_are_refused_or_read_never_a_traceback(seed: int, kit: Pat
     import random
 
     from edgeai.errors import EdgeAIError
+    from edgeai.graph.flat import read_tree
     from edgeai.quantize.debug.surgery import cut, simulation
-    from edgeai.quantize.flat import read_tree
 
     chance = random.Random(seed)
     data = bytearray((kit / "tflite/mobilenet_v1_0.25_96_fft_int8.tflite").read_bytes())

@@ -18,13 +18,13 @@ from edgeai.evaluate.decode import decode  # noqa: E402
 from edgeai.graph import load_graph  # noqa: E402
 from edgeai.images import letterbox, read_image  # noqa: E402
 from edgeai.models.bundled import BUNDLED, bundled_model  # noqa: E402
-from edgeai.quantize.calibration import batches, open_calibration  # noqa: E402
+from edgeai.pipeline.stages import Recipe, Stages  # noqa: E402
+from edgeai.quantize.improve.scores import match_scores, score_convolutions  # noqa: E402
 from edgeai.quantize.patch import patched  # noqa: E402
 from edgeai.quantize.ptq import with_contract  # noqa: E402
+from edgeai.quantize.ranges.calibration import batches, open_calibration  # noqa: E402
 from edgeai.quantize.recipe import Method  # noqa: E402
-from edgeai.quantize.scores import match_scores, score_convolutions  # noqa: E402
-from edgeai.quantize.simulate import Program  # noqa: E402
-from edgeai.stages import Recipe, Stages  # noqa: E402
+from edgeai.simulate.program import Program  # noqa: E402
 from edgeai.synthetic.write import generate  # noqa: E402
 
 COUNTED = 0.1

@@ -20,7 +20,7 @@ from edgeai.graph import load_graph  # noqa: E402
 from edgeai.kernels.interpreter import open_mixed  # noqa: E402
 from edgeai.kernels.table import named  # noqa: E402
 from edgeai.kernels.variants import variant_of  # noqa: E402
-from edgeai.quantize.simulate import KERNELS, Program  # noqa: E402
+from edgeai.simulate.program import KERNELS, Program  # noqa: E402
 
 DRAWS = 24
 KNOWN = sorted(name for name in OPERATORS if name.partition(" ")[0] in KERNELS)

@@ -16,16 +16,16 @@ pytest.importorskip("tensorflow")
 
 from edgeai.artifacts import Contract, Ranges  # noqa: E402
 from edgeai.cache import StageCache  # noqa: E402
+from edgeai.pipeline.stages import Recipe, Stages  # noqa: E402
 from edgeai.quantize import ptq  # noqa: E402
-from edgeai.quantize.calibration import CalibrationSource, batches, open_calibration  # noqa: E402
-from edgeai.quantize.compensate import Compensation, compensated, compensation, rounded_codes  # noqa: E402
-from edgeai.quantize.judge import Judge, inside, share  # noqa: E402
-from edgeai.quantize.learn import learn  # noqa: E402
+from edgeai.quantize.improve.compensate import Compensation, compensated, compensation, rounded_codes  # noqa: E402
+from edgeai.quantize.improve.judge import Judge, inside, share  # noqa: E402
+from edgeai.quantize.improve.learn import learn  # noqa: E402
+from edgeai.quantize.improve.tune import Trial, grid_of, planned, tune  # noqa: E402
+from edgeai.quantize.ranges.calibration import CalibrationSource, batches, open_calibration  # noqa: E402
 from edgeai.quantize.recipe import Method  # noqa: E402
-from edgeai.quantize.simulate import Program  # noqa: E402
-from edgeai.quantize.tune import Trial, grid_of, planned, tune  # noqa: E402
 from edgeai.recognise import Asked  # noqa: E402
-from edgeai.stages import Recipe, Stages  # noqa: E402
+from edgeai.simulate.program import Program  # noqa: E402
 
 SIZE = 64
 Images = list[NDArray[np.float32]]
@@ -333,7 +333,7 @@ def test_few_photos_are_not_learnt_by_heart(made: Made, tmp_path: Path, monkeypa
         asked.append(len(images))
         return Compensation({}, {})
 
-    monkeypatch.setattr("edgeai.quantize.compensate.compensation", spy)
+    monkeypatch.setattr("edgeai.quantize.improve.compensate.compensation", spy)
     ptq.tuned(plain, made.model, made.contract, method, photos)
     assert not asked
     ptq.tuned(plain, made.model, made.contract, method, photos * 2)

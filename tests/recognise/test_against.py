@@ -11,7 +11,7 @@ from nets import BOX, Net, anchors, write_onnx, write_tflite
 from test_cases import WORDS, bright, onnx, picture, predicted, rows, the_object
 
 from edgeai.artifacts import Prediction, from_json
-from edgeai.quantize.flat import pack, tree_of
+from edgeai.graph.flat import pack, tree_of
 
 __all__ = ["picture"]
 pytest.importorskip("onnxruntime")

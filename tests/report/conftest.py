@@ -23,8 +23,8 @@ from edgeai.evaluate.coco import evaluate
 from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.files import file_ref
 from edgeai.gate.policy import judge
-from edgeai.graph.audit import audit
 from edgeai.latency.estimate import assess
+from edgeai.recognise.audit import audit
 from edgeai.report.licences import contract_of
 
 

@@ -13,7 +13,7 @@ from fakes.board import FakeBoard, FakeModel, _operator
 from helpers import edgeai
 
 from edgeai.artifacts import ValidationResult, from_json
-from edgeai.device import messages as m
+from edgeai.device.stm32msg import messages as m
 from edgeai.graph import load_graph
 from edgeai.stedgeai.host import HostTensor, host_tensors
 

@@ -4,8 +4,8 @@ import pytest
 from helpers import edgeai, refused
 
 from edgeai.artifacts import FileRef, Quantity, SweepFigures, SweepPoint, SweepResult, SweepRow
-from edgeai.graph.audit import audit
 from edgeai.provenance import provenance
+from edgeai.recognise.audit import audit
 from edgeai.sweep.search import cheapest
 
 

@@ -14,7 +14,7 @@ from pycocotools import mask as rle
 
 from edgeai.errors import InputError
 from edgeai.evaluate.ground_truth import read_dataset
-from edgeai.quantize.calibration import open_calibration
+from edgeai.quantize.ranges.calibration import open_calibration
 from edgeai.synthetic import CLASSES, SPLITS, SyntheticSplit, generate
 from edgeai.synthetic.scene import MIN_VISIBLE_AREA, MIN_VISIBLE_FRACTION, compose, window
 from edgeai.synthetic.shapes import sprite

@@ -8,7 +8,7 @@ from edgeai.artifacts import Contract
 from edgeai.graph.types import DEQUANTIZERS, QUANTIZERS, Graph, Op
 from edgeai.quantize.debug.measure import grid
 from edgeai.quantize.debug.surgery import float_sources, is_coded
-from edgeai.quantize.observe import LOWEST_LOGIT, SIGMOID_SATURATION, box_limits
+from edgeai.quantize.ranges.observe import LOWEST_LOGIT, SIGMOID_SATURATION, box_limits
 
 SILU_MINIMUM = -1.28  # where x * sigmoid(x) is least
 ENOUGH = 0.5  # of the operators must find their counterpart; below it the two are not one network

@@ -14,17 +14,17 @@ from edgeai.artifacts.debug import DebugReport, LayerError
 from edgeai.errors import InputError
 from edgeai.files import file_ref
 from edgeai.graph import load_graph
+from edgeai.graph.flat import read_tree, tree_of
 from edgeai.graph.tflite import read_tflite
 from edgeai.graph.types import Graph, Op
 from edgeai.images import canvas, laid_out, normalised, read_image
 from edgeai.kernels.table import Set
 from edgeai.provenance import provenance
-from edgeai.quantize.bias import LAYOUTS
 from edgeai.quantize.debug.blame import THRESHOLD_DB, first_bad, kernels_at_fault, producer, spreads
 from edgeai.quantize.debug.measure import Networks, Observed, grid, measure
 from edgeai.quantize.debug.pairing import counterparts, indifferent, silu_inputs
 from edgeai.quantize.debug.surgery import cut, float_sources, is_coded, simulation
-from edgeai.quantize.flat import read_tree, tree_of
+from edgeai.quantize.improve.bias import LAYOUTS
 from edgeai.recognise import NOTHING, Asked
 from edgeai.recognise.know import know
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from edgeai.graph.flat import add_buffer, pack, real
 from edgeai.graph.types import DEQUANTIZERS, QUANTIZERS, Graph, Tensor
-from edgeai.quantize.flat import add_buffer, pack, real
 
 INTEGERS = frozenset({"int8", "uint8", "int16", "int32", "int64"})
 

@@ -66,7 +66,7 @@ def _reference(model: Path, inputs: Any) -> list[Any]:
 
 class Run:
     def __init__(self, record: Any) -> None:
-        from edgeai.device.messages import tensor_dtype, tensor_shape
+        from edgeai.device.stm32msg.messages import tensor_dtype, tensor_shape
 
         self.outputs = [
             np.frombuffer(t.data.datas, tensor_dtype(t.desc.format)).reshape(tensor_shape(t.desc))
@@ -77,10 +77,10 @@ class Run:
 
 
 def _on_device(person: texts.Personality, options: Any, inputs: Any) -> tuple[str, str, list[Run]]:
-    from edgeai.device.client import Client, Waits
-    from edgeai.device.messages import RunMode
-    from edgeai.device.packet import Link
-    from edgeai.device.transport import open_transport, parse_address
+    from edgeai.device.stm32msg.client import Client, Waits
+    from edgeai.device.stm32msg.messages import RunMode
+    from edgeai.device.stm32msg.packet import Link
+    from edgeai.device.stm32msg.transport import open_transport, parse_address
     from edgeai.errors import EdgeAIError
 
     place_ = options.desc.removeprefix("serial:")

@@ -1,0 +1,1 @@
+"""Linux boards: their console and ssh, and the benchmarks that run there."""

@@ -1,0 +1,1 @@
+"""From calibration images to the ranges of activations."""
