@@ -14,6 +14,7 @@ import multiprocessing.connection
 import os
 import signal
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -224,3 +225,18 @@ def _cause(code: int | None) -> str:
         name = signal.Signals(-code).name
         return f"{name}, perhaps out of memory" if name == "SIGKILL" else name
     return f"exit code {code}"
+
+
+@contextlib.contextmanager
+def silent_stderr() -> Iterator[None]:
+    """File descriptor 2 leads nowhere: LiteRT greets on it whenever it makes a delegate, onnxsim says what it skipped,
+    and neither has a switch for it."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as sink:
+            os.dup2(sink.fileno(), 2)
+            yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -16,7 +16,8 @@ A_WORKER = 4 * 2**30  # bytes: torch, TensorFlow and what a test makes with them
 # Files of minutes: the workers take them first, so that none is left with one at the end.
 LONG = [
     "test_accuracy.py", "test_kernels.py", "test_spine.py", "test_tuning.py", "test_any_onnx.py",
-    "test_help_examples.py", "test_training_loop.py", "test_published_models.py", "test_equalise.py", "test_sweep_run.py", "test_upsample.py",
+    "test_help_examples.py", "test_training_loop.py", "test_published_models.py", "test_equalise.py",
+    "test_sweep_run.py", "test_upsample.py",
 ]  # fmt: skip
 HEAVY = ["numpy", "torch", "tensorflow.lite.python.convert", "onnx2tf.onnx2tf", "onnxruntime"]
 

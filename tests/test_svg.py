@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree
 
-from edgeai import svg
+from edgeai.imaging import svg
 
 
 def test_any_text_gives_a_well_formed_file():

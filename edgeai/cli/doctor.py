@@ -36,7 +36,7 @@ def command(stedgeai: Path | None, serial: bool, port: str, as_json: bool) -> No
     if serial or port:
         _serial(port, as_json)
         return
-    from edgeai.doctor import examine
+    from edgeai.stedgeai.doctor import examine
 
     found = examine(stedgeai)
     emit(found, render(found), as_json)

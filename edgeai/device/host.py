@@ -15,7 +15,7 @@ from edgeai.evaluate.backends.base import input_table
 from edgeai.files import existing_file
 from edgeai.graph import load_graph
 from edgeai.graph.types import Graph
-from edgeai.images import canvas, laid_out, read_image
+from edgeai.imaging.images import canvas, laid_out, read_image
 from edgeai.kernels.interpreter import MixedInterpreter, open_mixed
 from edgeai.kernels.plan import doubts
 from edgeai.kernels.table import Set

@@ -23,7 +23,7 @@ from edgeai.evaluate.backends.base import Runner, input_table, package_version, 
 from edgeai.evaluate.decode import Output
 from edgeai.files import existing_file, file_ref, sha256_bytes, write_bytes
 from edgeai.graph import load_graph
-from edgeai.images import laid_out
+from edgeai.imaging.images import laid_out
 from edgeai.recognise import NOTHING, Asked
 from edgeai.recognise.know import know
 

@@ -14,8 +14,8 @@ from edgeai.evaluate import flaws
 from edgeai.evaluate.backends.base import Runner, package_version
 from edgeai.evaluate.classes import BY_NAME, BY_ORDER, match
 from edgeai.files import images_in, sha256_bytes, sha256_file
-from edgeai.images import canvas, read_image
-from edgeai.pictures import look
+from edgeai.imaging.images import canvas, read_image
+from edgeai.imaging.pictures import look
 
 DESCRIPTION = "shorter side to the input size, centre crop, bilinear"
 

@@ -22,7 +22,7 @@ from edgeai.evaluate.dataset import Dataset, Image
 from edgeai.evaluate.nms import IOU, MAX_DETECTIONS
 from edgeai.evaluate.postprocess import Detections, Thresholds, postprocess
 from edgeai.evaluate.tta import View, describe, detect_views
-from edgeai.images import DESCRIPTION, letterbox, read_image
+from edgeai.imaging.images import DESCRIPTION, letterbox, read_image
 
 # COCO's AP looks at the 100 best detections of a class in an image, and at objects of every size
 COCO_MAX_DETECTIONS = 100

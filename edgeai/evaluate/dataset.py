@@ -19,7 +19,7 @@ from edgeai.evaluate import flaws
 from edgeai.evaluate.classes import plain
 from edgeai.evaluate.flaws import Flaws
 from edgeai.evaluate.outline import RELATIVE, read_outline
-from edgeai.pictures import Picture, look
+from edgeai.imaging.pictures import Picture, look
 
 OVERHANG = 2.0  # pixels that an object may reach out of its image: it is clipped, and counted
 NOISE = 0.01  # pixels outside that rounding explains: they are left as they are

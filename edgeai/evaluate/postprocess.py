@@ -13,7 +13,7 @@ from edgeai.errors import InputError
 from edgeai.evaluate.decode import Candidates, Output, decode
 from edgeai.evaluate.masks import Rle, encode_masks
 from edgeai.evaluate.nms import IOU, MAX_DETECTIONS, nms
-from edgeai.images import Letterbox
+from edgeai.imaging.images import Letterbox
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from edgeai.evaluate.backends.base import Runner
 from edgeai.evaluate.decode import decode
 from edgeai.evaluate.masks import Rle, encode_masks
 from edgeai.evaluate.postprocess import Detections, Thresholds, suppressed
-from edgeai.images import PAD_VALUE, letterbox
+from edgeai.imaging.images import PAD_VALUE, letterbox
 
 SIZE_STEP = 32  # pixels: the content stays on the grid of the prototypes
 DESCRIPTION = "mask-aware weighted fusion"

@@ -20,7 +20,7 @@ from edgeai.evaluate.dataset import Category, Dataset, Image, Listed, assemble
 from edgeai.evaluate.flaws import Flaws
 from edgeai.evaluate.outline import area_of
 from edgeai.files import IMAGE_SUFFIXES, images_in, sha256_bytes
-from edgeai.pictures import look
+from edgeai.imaging.pictures import look
 
 __all__ = ["has_part", "is_yolo", "parse_yaml", "read_yolo"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeai.evaluate.dataset import Image
-from edgeai.images import PAD_VALUE
+from edgeai.imaging.images import PAD_VALUE
 
 BATCH = 16
 STRIDE = 32

@@ -24,7 +24,7 @@ from edgeai.evaluate.postprocess import Thresholds, suppressed
 from edgeai.evaluate.yolo_ap import Hits, average_precisions, box_ious, hits, mask_ious
 from edgeai.evaluate.yolo_frames import BATCH, STRIDE, Frame, frames, picture
 from edgeai.evaluate.yolo_truth import Label, as_label, boxes, masks
-from edgeai.images import DESCRIPTION
+from edgeai.imaging.images import DESCRIPTION
 
 RULES = "8.4.190's rules"
 RECTANGLES = f"rectangles, a shape for {BATCH} images, padded with 114"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from edgeai.artifacts import Footprint, OpLatency
 from edgeai.footprint.live import LiveRange, peak
 from edgeai.graph.types import Graph
-from edgeai.svg import COLOURS, INK, PALE, document, line, rect, text
+from edgeai.imaging.svg import COLOURS, INK, PALE, document, line, rect, text
 
 WIDTH, PLOT, LEFT, TOP = 960, 800, 90, 46
 HEIGHT = 300

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgeai.errors import InputError, need
 from edgeai.graph.types import Graph, Op, Tensor, checked_shape
-from edgeai.quiet import silent_stderr
+from edgeai.worker import silent_stderr
 
 # TensorProto.DataType of onnx.proto; the place is the number in the file
 _DTYPES = """

@@ -17,7 +17,7 @@ from edgeai.graph.tflite import read_tflite
 from edgeai.graph.types import Graph
 from edgeai.kernels.plan import choose, shown
 from edgeai.kernels.table import Set
-from edgeai.quiet import silent_stderr
+from edgeai.worker import silent_stderr
 
 Array = NDArray[Any]
 

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeai.artifacts import Fact, FileRef, PredictedImage, PredictedObject, Prediction, Provenance
-from edgeai.draw import draw, mask_pixels
 from edgeai.errors import InputError
 from edgeai.evaluate.backends.base import Runner, package_version
 from edgeai.evaluate.blas import one_blas_thread
 from edgeai.evaluate.postprocess import Detections, Thresholds, postprocess
 from edgeai.evaluate.tta import View, describe, detect_views
 from edgeai.files import file_ref, write_bytes
-from edgeai.images import letterbox
+from edgeai.imaging.images import letterbox
+from edgeai.predict.draw import draw, mask_pixels
 from edgeai.predict.sources import Frame, Moving, Source, Still, frame_rate, frames
 
 APPLICATION = Thresholds(conf=0.25)

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeai.draw import draw, mask_pixels
 from edgeai.evaluate.backends import open_runner
 from edgeai.evaluate.backends.base import Runner
 from edgeai.evaluate.postprocess import Detections
-from edgeai.images import read_image
+from edgeai.imaging.images import read_image
+from edgeai.predict.draw import draw, mask_pixels
 from edgeai.predict.predict import APPLICATION, detect, jpeg
 
 Pixels = NDArray[np.uint8]

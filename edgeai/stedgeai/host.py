@@ -32,7 +32,7 @@ def quantized_inputs(model: Path, images: Sequence[Path]) -> NDArray[Any]:
     """The images as the model's input takes them, [N, S, S, 3] of its own type. Raises InputError for other inputs."""
     import numpy as np
 
-    from edgeai.images import laid_out
+    from edgeai.imaging.images import laid_out
     from edgeai.quantize.ranges.calibration import batches
     from edgeai.recognise.know import know
 

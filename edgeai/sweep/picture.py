@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeai.artifacts import SweepFigures, SweepResult, SweepRow
-from edgeai.svg import COLOURS, INK, PALE, circle, document, line, polyline, text
+from edgeai.imaging.svg import COLOURS, INK, PALE, circle, document, line, polyline, text
 from edgeai.sweep.table import label
 
 WIDTH, PANEL, LEFT, RIGHT, TOP, PLOT = 860, 380, 70, 30, 40, 270

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeai.images import PAD_VALUE
+from edgeai.imaging.images import PAD_VALUE
 from edgeai.training.scene import HALF, Instance, Patch, Pixels, Scene, box_of, clip_patch, crop_patch
 from edgeai.training.settings import Augmentation
 

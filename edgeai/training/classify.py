@@ -15,7 +15,7 @@ from torch import nn
 from edgeai.artifacts import FileRef, Metric
 from edgeai.errors import InputError
 from edgeai.files import images_in, sha256_bytes, sha256_file
-from edgeai.images import read_image
+from edgeai.imaging.images import read_image
 from edgeai.training.augment import shift_colours
 from edgeai.training.loader import Batch, stack_images
 from edgeai.training.settings import Augmentation

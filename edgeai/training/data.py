@@ -21,7 +21,7 @@ from edgeai.evaluate.classes import match
 from edgeai.evaluate.dataset import Annotation, Dataset, Image
 from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.evaluate.yolo import is_yolo
-from edgeai.images import read_image
+from edgeai.imaging.images import read_image
 from edgeai.training.scene import Instance, Patch, Scene, box_patch, crop_patch
 
 ANNOTATION_NAMES = ("instances.json", "annotations.json", "_annotations.coco.json")

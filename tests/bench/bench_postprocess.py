@@ -20,7 +20,7 @@ from edgeai.evaluate.backends.litert import LiteRtRunner
 from edgeai.evaluate.blas import one_blas_thread
 from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.evaluate.postprocess import Thresholds, postprocess
-from edgeai.images import letterbox, read_image
+from edgeai.imaging.images import letterbox, read_image
 
 MODEL = "yolov8n_256_quant_pc_ii_seg_coco-st.tflite"
 KIT = Path(os.environ.get("EDGEAI_KIT", Path(__file__).resolve().parents[3] / "shared" / "kit"))

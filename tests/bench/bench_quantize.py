@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import psutil
 
-from edgeai.images import letterbox, read_image
+from edgeai.imaging.images import letterbox, read_image
 
 KIT = Path(os.environ.get("EDGEAI_KIT", Path(__file__).resolve().parents[3] / "shared" / "kit"))
 IMAGES = 100

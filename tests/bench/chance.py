@@ -32,7 +32,7 @@ from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.files import file_ref, write_text
 from edgeai.graph.flat import add_buffer, constant, pack, tree_of
 from edgeai.graph.tflite import read_tflite
-from edgeai.images import letterbox, read_image
+from edgeai.imaging.images import letterbox, read_image
 from edgeai.pipeline.stages import Recipe, Stages
 from edgeai.provenance import CONVERT_TOOLS, provenance
 from edgeai.quantize.improve.bias import LAYOUTS

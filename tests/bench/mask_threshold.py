@@ -40,7 +40,7 @@ from edgeai.evaluate.decode import decode
 from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.evaluate.postprocess import Detections, Thresholds, suppressed
 from edgeai.files import write_text
-from edgeai.images import letterbox, read_image
+from edgeai.imaging.images import letterbox, read_image
 
 KIT = Path(os.environ.get("EDGEAI_KIT", Path(__file__).resolve().parents[3] / "shared" / "kit"))
 FLOAT, INT8 = "weights/yolov8n-seg.pt", "tflite/yolov8n_256_quant_pc_ii_seg_coco-st.tflite"

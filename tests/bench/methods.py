@@ -39,7 +39,7 @@ from edgeai.evaluate.postprocess import Thresholds
 from edgeai.files import file_ref, write_text
 from edgeai.footprint.support import support
 from edgeai.graph import load_graph
-from edgeai.images import letterbox, normalised, read_image
+from edgeai.imaging.images import letterbox, normalised, read_image
 from edgeai.latency.estimate import assess
 from edgeai.pipeline.stages import Recipe, Stages
 from edgeai.provenance import CONVERT_TOOLS, provenance

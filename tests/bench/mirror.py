@@ -16,7 +16,7 @@ import numpy as np
 from pycocotools import mask as run_lengths
 
 from edgeai.evaluate.dataset import Annotation, Dataset
-from edgeai.images import read_image
+from edgeai.imaging.images import read_image
 
 
 def mirrored(dataset: Dataset, folder: Path) -> Dataset:

@@ -44,7 +44,7 @@ from edgeai.evaluate.ground_truth import read_dataset
 from edgeai.export.parity import match_outputs, to_nhwc
 from edgeai.files import write_bytes, write_text
 from edgeai.graph.types import DEQUANTIZERS, QUANTIZERS
-from edgeai.images import letterbox, read_image
+from edgeai.imaging.images import letterbox, read_image
 from edgeai.pipeline.stages import Recipe, Stages
 from edgeai.provenance import CONVERT_TOOLS, provenance
 from edgeai.quantize.ranges.calibration import CalibrationSource, batches, open_calibration

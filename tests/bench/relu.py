@@ -28,7 +28,7 @@ from edgeai.cli.listener import TerminalListener
 from edgeai.cli.render import markdown_table
 from edgeai.evaluate.backends import open_runner
 from edgeai.files import write_text
-from edgeai.images import letterbox, normalised, read_image
+from edgeai.imaging.images import letterbox, normalised, read_image
 from edgeai.models.bundled import BUNDLED, bundled_model
 from edgeai.models.weights import load_weights, save_weights
 from edgeai.pipeline.stages import Recipe, Stages

@@ -18,7 +18,7 @@ sys.path += [str(TESTS), str(TESTS / "postprocess")]
 
 from test_st_masks import Reader, contract_of, masks  # noqa: E402
 
-from edgeai.images import letterbox, read_image  # noqa: E402
+from edgeai.imaging.images import letterbox, read_image  # noqa: E402
 
 IMAGES = 60
 

@@ -17,7 +17,7 @@ from edgeai.evaluate.backends.onnxrt import OnnxRunner
 from edgeai.evaluate.backends.pytorch import TorchRunner, raw_contract
 from edgeai.evaluate.blas import _openblas, one_blas_thread
 from edgeai.evaluate.decode import decode
-from edgeai.images import letterbox, read_image
+from edgeai.imaging.images import letterbox, read_image
 
 SPEC = ModelSpec("tiny", "yolov8", "segment", "n", tuple(f"c{i}" for i in range(80)), imgsz=256)
 ST = Contract(SPEC, "concat", 256, (OutputRole(0, "pred"), OutputRole(1, "proto")), 256.0)

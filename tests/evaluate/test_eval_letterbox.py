@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgeai.errors import InputError
-from edgeai.images import PAD_VALUE, decode_image, letterbox, read_image
+from edgeai.imaging.images import PAD_VALUE, decode_image, letterbox, read_image
 
 
 def test_equals_the_reference_images(kit: Path) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from edgeai.evaluate.masks import encode_masks
-from edgeai.images import letterbox
+from edgeai.imaging.images import letterbox
 
 
 def plain_mask(

@@ -20,7 +20,7 @@ from edgeai.evaluate.masks import Rle
 from edgeai.evaluate.postprocess import Detections, Thresholds, postprocess
 from edgeai.evaluate.tta import VIEWS, View, detect_views, merge
 from edgeai.gate.policy import judge
-from edgeai.images import letterbox, read_image
+from edgeai.imaging.images import letterbox, read_image
 
 SEED = "yolov8n_256_quant_pc_ii_seg_coco-st.tflite"
 PLAIN, MIRRORED = View(1.0, False), View(1.0, True)

@@ -80,7 +80,7 @@ def test_int8_follows_the_float_classifier(photos: Path, tmp_path: Path) -> None
 
     from edgeai.cache import StageCache
     from edgeai.evaluate.backends import open_runner
-    from edgeai.images import canvas, read_image
+    from edgeai.imaging.images import canvas, read_image
     from edgeai.pipeline.stages import Recipe, Stages
     from edgeai.quantize.ranges.calibration import open_calibration
 

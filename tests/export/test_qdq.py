@@ -92,7 +92,7 @@ def _nhwc(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def test_a_network_of_the_kit_is_evaluated_from_its_qdq_file(kit: Path, tmp_path: Path) -> None:
     """The whole way by the public stages; the contract travels, and both files find the same things."""
-    from edgeai.images import letterbox, read_image
+    from edgeai.imaging.images import letterbox, read_image
 
     stages = Stages(StageCache(tmp_path / "cache"), Silent())
     photos = open_calibration(kit / "coco/calibration/images", limit=4)

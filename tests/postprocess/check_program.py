@@ -17,7 +17,7 @@ from edgeai.evaluate.backends import open_runner
 from edgeai.evaluate.decode import Output
 from edgeai.evaluate.postprocess import Thresholds
 from edgeai.firmware.postprocess import CONFIG, NETWORK, SOURCES, sources_folder
-from edgeai.images import letterbox, read_image
+from edgeai.imaging.images import letterbox, read_image
 
 WARNINGS = "-std=c11 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wundef -Werror".split()
 SANITIZERS = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all".split()

@@ -29,7 +29,7 @@ from edgeai.evaluate.nms import nms
 from edgeai.evaluate.postprocess import Detections, Thresholds, postprocess
 from edgeai.firmware.postprocess import Limits, write_postprocess
 from edgeai.graph import Graph, load_graph
-from edgeai.images import Letterbox, letterbox
+from edgeai.imaging.images import Letterbox, letterbox
 from edgeai.recognise.know import know_file
 
 IMAGES = 100

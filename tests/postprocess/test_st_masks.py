@@ -19,7 +19,7 @@ from edgeai.evaluate.decode import decode
 from edgeai.evaluate.nms import nms
 from edgeai.graph import load_graph
 from edgeai.graph.flat import pack, tree_of
-from edgeai.images import letterbox, read_image
+from edgeai.imaging.images import letterbox, read_image
 from edgeai.quantize.ptq import with_contract
 from edgeai.quantize.st_masks import with_st_masks
 from edgeai.recognise.know import know_file

@@ -11,9 +11,9 @@ from helpers import edgeai, refused
 from pycocotools import mask as coco_mask
 
 from edgeai.artifacts import Prediction, from_json
-from edgeai.draw import PALETTE, draw
 from edgeai.evaluate.masks import Rle
 from edgeai.evaluate.postprocess import Detections
+from edgeai.predict.draw import PALETTE, draw
 
 MODEL = "yolov8n_256_quant_pc_ii_seg_coco-st.tflite"
 BEAR = "000000000285.jpg"  # one bear that fills the picture

@@ -17,7 +17,7 @@ from breaking import SIZE, Pair, convolutions, pixel_boxes, quantized, scaled_we
 from edgeai.artifacts import DebugReport, Ranges, from_json, to_json
 from edgeai.graph import load_graph
 from edgeai.graph.flat import add_buffer, pack, read_tree
-from edgeai.images import letterbox, normalised, read_image
+from edgeai.imaging.images import letterbox, normalised, read_image
 from edgeai.quantize.debug import debug
 from edgeai.quantize.debug.measure import decode, encode
 from edgeai.quantize.debug.picture import picture

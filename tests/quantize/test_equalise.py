@@ -20,7 +20,7 @@ from edgeai.artifacts import Contract, DebugReport, Variant, from_json  # noqa: 
 from edgeai.cache import StageCache  # noqa: E402
 from edgeai.evaluate.backends.litert import LiteRtRunner  # noqa: E402
 from edgeai.graph import load_graph  # noqa: E402
-from edgeai.images import canvas, read_image  # noqa: E402
+from edgeai.imaging.images import canvas, read_image  # noqa: E402
 from edgeai.models import build  # noqa: E402
 from edgeai.models.activations import apply_variants  # noqa: E402
 from edgeai.models.weights import save_weights  # noqa: E402

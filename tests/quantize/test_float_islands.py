@@ -16,7 +16,7 @@ from edgeai.errors import InputError  # noqa: E402
 from edgeai.evaluate.backends.litert import LiteRtRunner  # noqa: E402
 from edgeai.footprint.support import support  # noqa: E402
 from edgeai.graph import load_graph  # noqa: E402
-from edgeai.images import letterbox, read_image  # noqa: E402
+from edgeai.imaging.images import letterbox, read_image  # noqa: E402
 from edgeai.models.bundled import BUNDLED, bundled_model  # noqa: E402
 from edgeai.pipeline.stages import Recipe, Stages  # noqa: E402
 from edgeai.quantize.ptq import with_contract  # noqa: E402

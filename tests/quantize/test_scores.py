@@ -16,7 +16,7 @@ from edgeai.cache import StageCache  # noqa: E402
 from edgeai.evaluate.backends.litert import LiteRtRunner  # noqa: E402
 from edgeai.evaluate.decode import decode  # noqa: E402
 from edgeai.graph import load_graph  # noqa: E402
-from edgeai.images import letterbox, read_image  # noqa: E402
+from edgeai.imaging.images import letterbox, read_image  # noqa: E402
 from edgeai.models.bundled import BUNDLED, bundled_model  # noqa: E402
 from edgeai.pipeline.stages import Recipe, Stages  # noqa: E402
 from edgeai.quantize.improve.scores import match_scores, score_convolutions  # noqa: E402

@@ -130,7 +130,7 @@ def test_the_simulation_is_what_the_kernels_compute(made: Made, per_channel: boo
 def test_tuning_brings_a_real_network_nearer_and_adds_no_operator(kit: Path, tmp_path: Path) -> None:
     """YOLOv8n-seg per tensor on letterboxed photos; judged on photos that it was not tuned on."""
     from edgeai.evaluate.backends.litert import LiteRtRunner
-    from edgeai.images import letterbox, read_image
+    from edgeai.imaging.images import letterbox, read_image
 
     stages = Stages(StageCache(tmp_path / "cache"), Silent())
     photos = open_calibration(kit / "coco/calibration/images", limit=12)

@@ -24,7 +24,7 @@ from edgeai.artifacts import Contract, to_json
 from edgeai.errors import InputError
 from edgeai.evaluate.backends import open_runner
 from edgeai.evaluate.postprocess import Thresholds, postprocess
-from edgeai.images import Letterbox
+from edgeai.imaging.images import Letterbox
 from edgeai.recognise import Asked
 from edgeai.recognise.know import know_file
 

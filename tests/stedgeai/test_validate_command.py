@@ -46,7 +46,7 @@ def batch(model: Path, tmp_path: Path) -> Path:
 def test_inputs_are_images_in_the_quantization_of_the_model(segmenter: Path, photos: Path) -> None:
     """Against the definition: real = scale * (q - zero point), to half a step."""
     from edgeai.graph import load_graph
-    from edgeai.images import letterbox, read_image
+    from edgeai.imaging.images import letterbox, read_image
 
     graph = load_graph(segmenter)
     tensor = graph.tensors[graph.inputs[0]]

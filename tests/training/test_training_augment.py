@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeai.images import PAD_VALUE, letterbox
+from edgeai.imaging.images import PAD_VALUE, letterbox
 from edgeai.training.augment import (
     Sample,
     copy_paste,
@@ -80,7 +80,7 @@ def test_an_affine_map_moves_picture_mask_and_box_alike(angle: float, scale: flo
 def test_letterboxing_is_that_of_evaluation(shapes: Path) -> None:
     data = training_set(shapes)
     item = data.items[0]
-    from edgeai.images import read_image
+    from edgeai.imaging.images import read_image
 
     canvas, transform = letterbox(read_image(item.image.path), SIZE)
     scene = letterbox_scene(data.scene(0), SIZE)

@@ -25,7 +25,7 @@ from edgeai.evaluate.decode import Output
 from edgeai.files import existing_file, sha256_bytes
 from edgeai.graph import load_graph
 from edgeai.graph.types import QUANTIZERS, Graph, Tensor
-from edgeai.images import normalised
+from edgeai.imaging.images import normalised
 from edgeai.recognise import NOTHING, Asked
 from edgeai.recognise.know import Known, know, know_file
 

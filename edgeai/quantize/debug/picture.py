@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgeai.artifacts.debug import DebugReport, LayerError
-from edgeai.svg import INK, PALE, circle, document, line, polyline, rect, text
+from edgeai.imaging.svg import INK, PALE, circle, document, line, polyline, rect, text
 
 WIDTH, PLOT, LEFT, TOP = 960, 810, 70, 74
 HEIGHT, GAP = 250, 70

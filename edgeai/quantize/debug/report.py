@@ -17,7 +17,7 @@ from edgeai.graph import load_graph
 from edgeai.graph.flat import read_tree, tree_of
 from edgeai.graph.tflite import read_tflite
 from edgeai.graph.types import Graph, Op
-from edgeai.images import canvas, laid_out, normalised, read_image
+from edgeai.imaging.images import canvas, laid_out, normalised, read_image
 from edgeai.kernels.table import Set
 from edgeai.provenance import provenance
 from edgeai.quantize.debug.blame import THRESHOLD_DB, first_bad, kernels_at_fault, producer, spreads

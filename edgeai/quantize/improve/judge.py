@@ -53,7 +53,7 @@ def inside(images: Tensor, contract: Contract) -> Tensor:
     """
     import numpy as np
 
-    from edgeai.images import PAD_VALUE, normalised
+    from edgeai.imaging.images import PAD_VALUE, normalised
 
     grey = torch.from_numpy(normalised(np.full((1, 1, 3), PAD_VALUE, np.uint8), contract.mean, contract.std))
     padded = (images == grey).all(dim=-1)

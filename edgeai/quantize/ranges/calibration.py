@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edgeai.artifacts import CalibrationSet, Contract, FileRef, from_json
 from edgeai.errors import InputError
 from edgeai.files import images_in, sha256_bytes
-from edgeai.pictures import look
+from edgeai.imaging.pictures import look
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,7 +142,7 @@ def _describe(name: str, images: tuple[FileRef, ...], seed: int) -> CalibrationS
 
 def batches(paths: tuple[Path, ...], contract: Contract) -> Iterator[NDArray[np.float32]]:
     """The images as the network of this contract sees them, [1,S,S,3], one at a time: memory does not grow."""
-    from edgeai.images import canvas, normalised, read_image
+    from edgeai.imaging.images import canvas, normalised, read_image
 
     for path in paths:
         yield normalised(canvas(read_image(path), contract), contract.mean, contract.std)[None]

@@ -42,7 +42,7 @@ def _look_at(path: Path) -> Picture | None:
 @lru_cache(REMEMBERED)
 def _decoded(path: str, changed_ns: int, size: int) -> Picture | None:
     """A file changed since has another time or size, and is looked at again."""
-    from edgeai.images import decode_image
+    from edgeai.imaging.images import decode_image
 
     data = Path(path).read_bytes()
     try:
