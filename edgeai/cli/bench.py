@@ -13,10 +13,10 @@ import click
 from edgeai.artifacts import BenchResult
 from edgeai.cli.numbers import FINITE, FiniteRange
 from edgeai.cli.options import PathParam, json_option
+from edgeai.cli.progress import Progress
 from edgeai.cli.render import emit, facts, kib, shorten, table
 from edgeai.errors import BudgetError, InputError
 from edgeai.files import images_in
-from edgeai.progress import Progress
 from edgeai.project import Project, load_project
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import click
 from edgeai.artifacts import CompiledModel, PlannedRun
 from edgeai.cli.numbers import FiniteRange
 from edgeai.cli.options import PathParam, json_option, project_file
+from edgeai.cli.progress import Progress
 from edgeai.cli.render import emit, facts, kib, table
 from edgeai.errors import BudgetError, EdgeAIError
-from edgeai.progress import Progress
 from edgeai.project import load_project
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from edgeai.cli.heads import asked_of, head_options
 from edgeai.cli.listener import TerminalListener
 from edgeai.cli.numbers import FINITE
 from edgeai.cli.options import PathParam, calibration_set, json_option
+from edgeai.cli.progress import Progress
 from edgeai.cli.render import emit, facts, shorten, table
 from edgeai.errors import InputError
 from edgeai.files import file_ref, write_text
-from edgeai.progress import Progress
 from edgeai.project import Project, load_project
 from edgeai.recognise import Asked
 

@@ -43,8 +43,8 @@ def command(stedgeai: Path | None, serial: bool, port: str, as_json: bool) -> No
 
 
 def _serial(port: str, as_json: bool) -> None:
+    from edgeai.cli.progress import Progress
     from edgeai.device.ports import Port, SerialReport, diagnose, list_ports, not_asked
-    from edgeai.progress import Progress
 
     ports = (Port(port, "", "", ""),) if port else list_ports()
     with Progress("ask the serial ports", len(ports)) as progress:

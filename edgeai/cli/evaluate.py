@@ -22,11 +22,11 @@ from edgeai.cli.options import (
     project_file,
     skip_bad_option,
 )
+from edgeai.cli.progress import Progress
 from edgeai.cli.render import facts, shorten, table, width
 from edgeai.errors import InputError
 from edgeai.evaluate.remarks import remarks
 from edgeai.files import existing_file, write_text
-from edgeai.progress import Progress
 from edgeai.project import Project, load_project
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgeai.cache import StageOutput
-from edgeai.progress import Progress
+from edgeai.cli.progress import Progress
 
 TITLES = {
     "import": "import checkpoint",

@@ -15,8 +15,8 @@ from edgeai.artifacts import Prediction, to_json
 from edgeai.cli.heads import asked_of, head_options
 from edgeai.cli.numbers import FINITE
 from edgeai.cli.options import PathParam, kernels_for, kernels_option, model_path
+from edgeai.cli.progress import Progress
 from edgeai.cli.render import facts, shorten, table
-from edgeai.progress import Progress
 from edgeai.project import load_project
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import click
 from edgeai.artifacts import HtmlReport
 from edgeai.cli.again import as_typed
 from edgeai.cli.options import PathParam, dossier_of
+from edgeai.cli.progress import Progress
 from edgeai.cli.render import emit, facts, kib
-from edgeai.progress import Progress
 from edgeai.project import load_project
 
 DEFAULT_BOARDS = ("stm32n6", "stm32mp2")

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from edgeai.artifacts import Granularity, Layout, SweepResult
+from edgeai.cli.progress import Progress
 from edgeai.cli.sweep import trade_off
 from edgeai.errors import AccuracyError
-from edgeai.progress import Progress
 from edgeai.project import CalibrationSection, EvaluationSection, Project
 
 

@@ -8,10 +8,10 @@ import click
 
 from edgeai.artifacts import SweepResult, SweepRow, to_json
 from edgeai.cli.options import PathParam, json_option, overlap_option, skip_bad_option
+from edgeai.cli.progress import Progress
 from edgeai.cli.render import kib, markdown_table, shorten, table
 from edgeai.errors import ToolError
 from edgeai.files import write_text
-from edgeai.progress import Progress
 from edgeai.project import load_project
 
 HEADER = ("model", "size", "layout", "weights", "board", "AP", "drop", "ms", "Core RAM", "Core flash", "fits", "front")

@@ -27,7 +27,7 @@ def command(out: Path, train: int, val: int, calibration: int, seed: int, as_jso
     \b
     edgeai synth data --train 4000 --val 300 --calibration 128 --seed 0
     """
-    from edgeai.progress import Progress
+    from edgeai.cli.progress import Progress
     from edgeai.synthetic import generate
 
     splits = []

@@ -12,9 +12,9 @@ import click
 
 from edgeai.artifacts import to_json
 from edgeai.cli.numbers import FINITE
+from edgeai.cli.progress import Progress
 from edgeai.cli.render import facts
 from edgeai.errors import InputError
-from edgeai.progress import Progress
 from edgeai.training.settings import NO_AUGMENTATION, Augmentation, QatMode, TrainSettings
 
 if TYPE_CHECKING:
