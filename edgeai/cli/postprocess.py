@@ -47,7 +47,8 @@ def command(
       --max-det 20 --max-candidates 200
     """
     existing_file(model, "a .tflite file")
-    from edgeai.firmware.postprocess import Limits, write_postprocess
+    from edgeai.firmware.postprocess import write_postprocess
+    from edgeai.firmware.postprocess_text import Limits
 
     asked = asked_of(head, boxes, input_range, mean, std)
     made = write_postprocess(model, output, Limits(conf, iou, max_det, max_candidates), asked)

@@ -6,10 +6,8 @@ written here: from the same contract and the same score tables as the decode in 
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +18,19 @@ from edgeai.artifacts import Contract, FileRef, OutputRole
 from edgeai.artifacts.postprocess import PostprocessSources
 from edgeai.errors import InputError, ToolError
 from edgeai.evaluate.decode import Output, OutputReader, OutputTable, score_levels
-from edgeai.evaluate.nms import IOU
 from edgeai.files import existing_file, file_ref, write_bytes, write_text
+from edgeai.firmware.brought import brought
+from edgeai.firmware.postprocess_text import (
+    MAX_ANCHORS,
+    MAX_CLASSES,
+    CGroup,
+    CNetwork,
+    CTensor,
+    Limits,
+    comment,
+    config_text,
+    source_text,
+)
 from edgeai.graph import load_graph
 from edgeai.graph.types import Graph, Tensor
 from edgeai.provenance import provenance
@@ -35,74 +44,6 @@ LEVELS = 256
 # weights below 2^24 are exact in float32, and the moment of 16 of them stays below 2^32
 DFL_BITS = 24
 MAX_REG_MAX = 23  # beyond it, 2^24 * (0 + 1 + ... + reg_max - 1) does not fit 32 bits
-MAX_ANCHORS = 1 << 24
-MAX_CLASSES = 65535
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the C code is dimensioned for, and its default thresholds."""
-
-    conf: float = 0.25
-    iou: float = IOU
-    max_detections: int = 100
-    max_candidates: int = 512
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.conf < 1:
-            raise InputError(f"confidence {self.conf} is not within 0..1", "0.25 is usual in an application")
-        if not 0 < self.iou <= 1:
-            raise InputError(f"NMS IoU {self.iou} is not within 0..1", "0.7 is usual")
-        if not 1 <= self.max_detections <= self.max_candidates <= MAX_ANCHORS or self.max_detections > MAX_CLASSES:
-            counts = f"{self.max_detections} detections of {self.max_candidates} candidates"
-            raise InputError(f"{counts}: the limits do not fit", "at least 1 detection, and no fewer candidates")
-
-
-@dataclass(frozen=True, slots=True)
-class _Tensor:
-    """`edgeai_pp_tensor`: where the bytes of a table lie."""
-
-    output: int
-    first: int
-    anchor_step: int
-    channel_step: int
-    scale: float
-    zero_level: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """`edgeai_pp_group`, with its tables. `coefs` is None for a detection network."""
-
-    anchors: int
-    columns: int
-    stride: int
-    scores: _Tensor
-    boxes: _Tensor
-    coefs: _Tensor | None
-    score_of: NDArray[np.float32]
-    dfl_weight: NDArray[np.int64] | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Network:
-    contract: Contract
-    groups: tuple[_Group, ...]
-    proto: _Tensor | None
-    proto_grid: tuple[int, int]
-    flip: int
-    output_bytes: tuple[int, ...]
-    pixel_factor: tuple[float, ...]
-    pixel_offset: tuple[float, ...]
-    channels_first: bool
-
-    @property
-    def coefs(self) -> int:
-        return self.contract.spec.num_coefs if self.proto is not None else 0
-
-    @property
-    def reg_max(self) -> int:
-        return self.contract.spec.reg_max if self.contract.layout == "raw" else 0
 
 
 def write_postprocess(model: Path, folder: Path, limits: Limits, asked: Asked = NOTHING) -> PostprocessSources:
@@ -116,25 +57,24 @@ def write_postprocess(model: Path, folder: Path, limits: Limits, asked: Asked = 
     home = sources_folder()
     for name in SOURCES:
         write_bytes(folder / name, (home / name).read_bytes())
-    title = f"Written by edgeai {edgeai.__version__} for {_comment(model.name)}\n * sha256 {reference.sha256}"
-    write_text(folder / CONFIG, _config(network, limits, title))
-    write_text(folder / NETWORK, _source(network, limits, title))
+    title = f"Written by edgeai {edgeai.__version__} for {comment(model.name)}\n * sha256 {reference.sha256}"
+    write_text(folder / CONFIG, config_text(network, limits, title))
+    write_text(folder / NETWORK, source_text(network, limits, title))
     return _summary(network, limits, reference, folder)
 
 
 def sources_folder() -> Path:
     """The folder of the fixed C sources, in the package or beside it. Raises ToolError where they are missing."""
-    package = Path(edgeai.__file__).resolve().parent
-    for folder in (package / "data" / "postprocess", package.parent / "firmware_stubs" / "postprocess"):
-        if (folder / SOURCES[0]).is_file():
-            return folder
-    raise ToolError("the C sources of the post-processing are missing", "reinstall edgeai")
+    found = brought("postprocess", "postprocess", SOURCES[0])
+    if found is None:
+        raise ToolError("the C sources of the post-processing are missing", "reinstall edgeai")
+    return found.parent
 
 
 # --- from the contract ----------------------------------------------------------------------------
 
 
-def _network(graph: Graph, path: Path, asked: Asked) -> _Network:
+def _network(graph: Graph, path: Path, asked: Asked) -> CNetwork:
     contract = know(graph, path.stem, asked).certain(path.name)
     kinds = {role.kind for role in contract.roles}
     if not kinds & {"dfl", "boxes", "pred"}:
@@ -166,7 +106,7 @@ def _network(graph: Graph, path: Path, asked: Asked) -> _Network:
         raise InputError(f"{path.name} has more than {MAX_ANCHORS:,} anchors")
     flip = 0x80 if dtype == "int8" else 0
     image = graph.tensors[graph.inputs[0]]
-    return _Network(
+    return CNetwork(
         contract=contract,
         groups=groups,
         proto=proto,
@@ -185,12 +125,12 @@ def _pixel_offset(image: Tensor, contract: Contract) -> tuple[float, ...]:
     return tuple(image.zero_point - mean / std / (image.scale or 1.0) for mean, std in pairs)
 
 
-def _groups(reader: OutputReader) -> Iterator[_Group]:
+def _groups(reader: OutputReader) -> Iterator[CGroup]:
     nc, coefs = reader.spec.nc, reader.coefs
     if reader.contract.layout == "raw":
         for dfl in reader.roles("dfl"):
             logits = reader.role("logits", dfl.stride)
-            yield _Group(
+            yield CGroup(
                 anchors=len(reader.table(dfl).values),
                 columns=reader.grid(dfl)[1],
                 stride=dfl.stride,
@@ -210,19 +150,19 @@ def _groups(reader: OutputReader) -> Iterator[_Group]:
         places = _tensor(reader, scores, 4, 4 + nc), _tensor(reader, boxes, 0, 4)
         coef_place = _coefs(reader, scores, 4 + nc, 4 + nc + coefs) if coefs else None
     table = reader.table(scores)
-    yield _Group(len(table.values), 1, 1, *places, coef_place, _score_table(table, logits=False), None)
+    yield CGroup(len(table.values), 1, 1, *places, coef_place, _score_table(table, logits=False), None)
 
 
-def _tensor(reader: OutputReader, role: OutputRole, start: int = 0, stop: int | None = None) -> _Tensor:
+def _tensor(reader: OutputReader, role: OutputRole, start: int = 0, stop: int | None = None) -> CTensor:
     """Columns `start` to `stop` of a role's table; offsets and steps in bytes."""
     table = reader.table(role)
     stop = table.values.shape[1] if stop is None else stop
     anchor_step, channel_step = table.values.strides
     lowest = int(np.iinfo(table.values.dtype).min)
-    return _Tensor(role.index, start * channel_step, anchor_step, channel_step, table.scale, table.zero_point - lowest)
+    return CTensor(role.index, start * channel_step, anchor_step, channel_step, table.scale, table.zero_point - lowest)
 
 
-def _coefs(reader: OutputReader, role: OutputRole, start: int = 0, stop: int | None = None) -> _Tensor:
+def _coefs(reader: OutputReader, role: OutputRole, start: int = 0, stop: int | None = None) -> CTensor:
     """Coefficients on the scale with which coefs . proto is the logit, whatever the file divides and multiplies."""
     place = _tensor(reader, role, start, stop)
     return replace(place, scale=float(np.float32(place.scale) * reader.coef_unit))
@@ -238,147 +178,8 @@ def _dfl_table(scale: float) -> NDArray[np.int64]:
     return weights
 
 
-# --- to C -------------------------------------------------------------------------------------------
 
-
-def _config(network: _Network, limits: Limits, title: str) -> str:
-    rows, columns = network.proto_grid
-    sizes = [
-        ("INPUT_SIZE", network.contract.imgsz),
-        ("CLASSES", network.contract.spec.nc),
-        ("COEFS", network.coefs),
-        ("REG_MAX", network.reg_max),
-        ("GROUPS", len(network.groups)),
-        ("PROTO_ROWS", rows),
-        ("PROTO_COLUMNS", columns),
-        ("OUTPUTS", len(network.output_bytes)),
-    ]
-    defines = "\n".join(f"#define EDGEAI_PP_{name} {value}" for name, value in sizes)
-    outputs = ", ".join(map(str, network.output_bytes))
-    factor, offset = (", ".join(map(_float, v)) for v in (network.pixel_factor, network.pixel_offset))
-    order = "all red pixels come first" if network.channels_first else "the colours of a pixel stand together"
-    return f"""/* {title}
- * Layout {network.contract.layout}. Do not edit: give other limits to the compiler, -DEDGEAI_PP_MAX_DETECTIONS=20.
- */
-#ifndef EDGEAI_POSTPROCESS_CONFIG_H
-#define EDGEAI_POSTPROCESS_CONFIG_H
-
-{defines}
-#define EDGEAI_PP_OUTPUT_BYTES {{{outputs}}}
-
-/* The input: a pixel of red, green or blue becomes round(pixel * factor + offset), within its type; {order}. */
-#define EDGEAI_PP_PIXEL_FACTOR {{{factor}}}
-#define EDGEAI_PP_PIXEL_OFFSET {{{offset}}}
-
-/* Scores above the threshold that are looked at, the best ones of an image; 12 bytes each. */
-#ifndef EDGEAI_PP_MAX_CANDIDATES
-#define EDGEAI_PP_MAX_CANDIDATES {limits.max_candidates}
-#endif
-
-/* Detections that are kept; 44 bytes each. Work grows with candidates times detections. */
-#ifndef EDGEAI_PP_MAX_DETECTIONS
-#define EDGEAI_PP_MAX_DETECTIONS {limits.max_detections}
-#endif
-
-#endif
-"""
-
-
-def _source(network: _Network, limits: Limits, title: str) -> str:
-    tables, groups = [], []
-    for i, group in enumerate(network.groups):
-        tables.append(_table(f"static const float score_of_{i}", [_float(value) for value in group.score_of]))
-        weights = "NULL"
-        if group.dfl_weight is not None:
-            weights = f"dfl_weight_{i}"
-            tables.append(_table(f"static const uint32_t {weights}", [f"{int(value)}u" for value in group.dfl_weight]))
-        groups.append(_group(group, i, weights))
-    names = _lines([_string(name) for name in network.contract.spec.names])
-    thresholds = f"{{{_float(limits.conf)}, {_float(limits.iou)}, EDGEAI_PP_MAX_DETECTIONS}}"
-    box_unit = _float(network.contract.box_unit)
-    return f"""/* {title}
- */
-#include "edgeai_postprocess.h"
-
-#include <stddef.h>
-
-{chr(10).join(tables)}
-static const char *const class_names[EDGEAI_PP_CLASSES] = {{
-{names}
-}};
-
-const edgeai_pp_network edgeai_pp_this_network = {{
-    .flip = 0x{network.flip:02X},
-    .box_unit = {box_unit},
-    .groups = {{
-{chr(10).join(groups)}
-    }},
-    .proto = {_initialiser(network.proto, 4)},
-    .class_names = class_names,
-}};
-
-const edgeai_pp_settings edgeai_pp_defaults = {thresholds};
-"""
-
-
-def _group(group: _Group, index: int, weights: str) -> str:
-    return f"""        {{
-            .anchors = {group.anchors},
-            .columns = {group.columns},
-            .stride = {group.stride},
-            .scores = {_initialiser(group.scores, 12)},
-            .boxes = {_initialiser(group.boxes, 12)},
-            .coefs = {_initialiser(group.coefs, 12)},
-            .score_of = score_of_{index},
-            .dfl_weight = {weights},
-        }},"""
-
-
-def _initialiser(tensor: _Tensor | None, indent: int) -> str:
-    if tensor is None:
-        return "{0}"
-    fields = [
-        f".output = {tensor.output}, .zero_level = {tensor.zero_level}, .first = {tensor.first},",
-        f".anchor_step = {tensor.anchor_step}, .channel_step = {tensor.channel_step}, .scale = {_float(tensor.scale)},",
-    ]
-    return "\n".join(["{", *(" " * (indent + 4) + line for line in fields), " " * indent + "}"])
-
-
-def _table(name: str, values: list[str]) -> str:
-    return f"{name}[{len(values)}] = {{\n{_lines(values)}\n}};\n"
-
-
-def _lines(values: list[str]) -> str:
-    """Values separated by commas, in lines of about 110 columns."""
-    lines, line = [], "   "
-    for value in values:
-        if len(line) + len(value) > 110:
-            lines.append(line)
-            line = "   "
-        line += f" {value},"
-    return "\n".join([*lines, line])
-
-
-def _float(value: float) -> str:
-    """A C constant that is this float32 exactly: nine digits tell all of them apart."""
-    if not math.isfinite(value):
-        raise InputError("a scale of the file is not a number", "the file is damaged")
-    text = f"{float(np.float32(value)):.9g}"
-    return f"{text if {'.', 'e'} & set(text) else text + '.0'}f"
-
-
-def _string(name: str) -> str:
-    """A C string literal: whatever is no plain character goes in octal."""
-    plain = re.compile(r"[A-Za-z0-9 _.,+-]")
-    characters = (chr(byte) for byte in name.encode())
-    return '"' + "".join(c if plain.match(c) else f"\\{ord(c):03o}" for c in characters) + '"'
-
-
-def _comment(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9 _.,+-]", "?", name)
-
-
-def _summary(network: _Network, limits: Limits, model: FileRef, folder: Path) -> PostprocessSources:
+def _summary(network: CNetwork, limits: Limits, model: FileRef, folder: Path) -> PostprocessSources:
     columns = network.proto_grid[1]
     tables = sum(4 * LEVELS * (1 + (group.dfl_weight is not None)) for group in network.groups)
     # edgeai_pp_mask: 4 coordinates, 2 pointers, offset, coefficients, 2 columns, 2 rows, logits; blended at 8 bytes

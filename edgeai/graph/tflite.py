@@ -1,9 +1,4 @@
-"""TFLite files. A small flatbuffer reader that trusts nothing: every offset and every length is checked.
-
-Format: FlatBuffers' binary format (a table starts with the signed distance back to its vtable; a vtable holds its own
-size, the table's size and one 16-bit offset per field, 0 for an absent one; offsets to tables, vectors and strings are
-unsigned and relative to where they stand). Field numbers: TensorFlow Lite's schema.fbs, version 3c.
-"""
+"""TFLite files as a `Graph`. Field numbers: TensorFlow Lite's schema.fbs, version 3c."""
 
 from __future__ import annotations
 
@@ -11,10 +6,9 @@ import dataclasses
 import itertools
 import math
 import struct
-from collections.abc import Iterator
-from typing import Any
 
 from edgeai.errors import InputError
+from edgeai.graph.flatbuffer import DamagedError, Reader, Table
 from edgeai.graph.opcodes import ACTIVATIONS, CUSTOM, OPERATORS, PADDINGS, TENSOR_TYPES
 from edgeai.graph.types import WEIGHT_OPERANDS, Graph, Op, Tensor, checked_shape
 
@@ -22,10 +16,6 @@ IDENTIFIER = b"TFL3"
 UNFIT = -1  # the axis of scales that a shape does not take along the one that the file names
 BODIED = frozenset({"IF", "WHILE", "CALL", "CALL_ONCE"})
 
-# Tables may share vectors, so a small file can describe a huge network: these bound what is read from one file.
-# The largest file of ST's zoo needs about a hundredth of it.
-MAX_TABLES = 20_000
-MAX_ITEMS = 4_000_000
 ZIP_TAIL = (1 << 16) + 22  # the longest comment of a zip archive, and its last record
 
 # fields of the option tables in use: union type -> field numbers
@@ -65,119 +55,20 @@ def read_tflite(data: bytes, name: str = "the file") -> Graph:
     if not is_tflite(data):
         raise InputError(f"{name} is not a TFLite file: it lacks the identifier TFL3")
     try:
-        return _read_model(_Reader(data))
-    except (_DamagedError, struct.error) as error:
-        detail = str(error) if isinstance(error, _DamagedError) else "it ends too early"
+        return _read_model(Reader(data))
+    except (DamagedError, struct.error) as error:
+        detail = str(error) if isinstance(error, DamagedError) else "it ends too early"
         message = f"{name} is a truncated or damaged TFLite file: {detail}"
         raise InputError(message, "copy or convert it again") from None
     except InputError as error:
         raise InputError(f"{name}: {error.message}", error.hint) from None
 
 
-class _DamagedError(Exception):
-    """An offset, a length or an index that points outside of the file."""
-
-
-class _Reader:
-    """The file's bytes, and the account of how much has been read from them."""
-
-    __slots__ = ("data", "items", "whole")
-
-    def __init__(self, data: bytes) -> None:
-        self.whole = data
-        self.data = memoryview(data)
-        self.items = 0
-
-    def charge(self, count: int) -> None:
-        self.items += count
-        if self.items > MAX_ITEMS:
-            raise _DamagedError("it describes more than its size allows")
-
-    def number(self, code: str, at: int) -> Any:
-        if at < 0:
-            raise _DamagedError("an offset points before its start")
-        return struct.unpack_from(f"<{code}", self.data, at)[0]
-
-    def follow(self, at: int) -> int:
-        """Where the unsigned relative offset at `at` points."""
-        target: int = at + self.number("I", at)
-        return target
-
-    def vector(self, at: int, item_size: int) -> tuple[int, int]:
-        """Start and length of the vector at `at`."""
-        length: int = self.number("I", at)
-        if at + 4 + length * item_size > len(self.data):
-            raise _DamagedError(f"a list of {length} items goes beyond its end")
-        return at + 4, length
-
-
-class _Table:
-    """One table. `slots` are the byte offsets of its fields, 0 where a field is absent."""
-
-    __slots__ = ("at", "reader", "slots")
-
-    def __init__(self, reader: _Reader, at: int) -> None:
-        reader.charge(1)
-        vtable = at - reader.number("i", at)
-        size = reader.number("H", vtable)
-        if size < 4 or size % 2:
-            raise _DamagedError("a table has an impossible layout")
-        reader.charge(size // 16)
-        self.reader, self.at = reader, at
-        self.slots: tuple[int, ...] = struct.unpack_from(f"<{size // 2 - 2}H", reader.data, vtable + 4)
-
-    def slot(self, field: int) -> int:
-        """Where a field stands; 0 where it is absent."""
-        offset = self.slots[field] if field < len(self.slots) else 0
-        return self.at + offset if offset else 0
-
-    def scalar(self, field: int, code: str, default: Any = 0) -> Any:
-        at = self.slot(field)
-        return self.reader.number(code, at) if at else default
-
-    def table(self, field: int) -> _Table | None:
-        at = self.slot(field)
-        return _Table(self.reader, self.reader.follow(at)) if at else None
-
-    def tables(self, field: int) -> Iterator[_Table]:
-        at = self.slot(field)
-        if not at:
-            return
-        start, length = self.reader.vector(self.reader.follow(at), 4)
-        if length > MAX_TABLES:
-            raise _DamagedError(f"a list of {length} tables")
-        for i in range(length):
-            yield _Table(self.reader, self.reader.follow(start + 4 * i))
-
-    def numbers(self, field: int, code: str) -> tuple[Any, ...]:
-        at = self.slot(field)
-        if not at:
-            return ()
-        start, length = self.reader.vector(self.reader.follow(at), struct.calcsize(code))
-        self.reader.charge(length)
-        return struct.unpack_from(f"<{length}{code}", self.reader.data, start)
-
-    def view(self, field: int) -> memoryview | None:
-        """A vector of bytes, not copied."""
-        at = self.slot(field)
-        if not at:
-            return None
-        start, length = self.reader.vector(self.reader.follow(at), 1)
-        return self.reader.data[start : start + length]
-
-    def text(self, field: int) -> str:
-        raw = self.view(field)
-        if raw is None:
-            return ""
-        self.reader.charge(len(raw))
-        return bytes(raw).decode("utf-8", "replace")
-
-
 # --- the schema ---------------------------------------------------------------------------------
 
 
-def _read_model(reader: _Reader) -> Graph:
-    model = _Table(reader, reader.follow(0))
+def _read_model(reader: Reader) -> Graph:
+    model = Table(reader, reader.follow(0))
     subgraph = next(model.tables(2), None)
     if subgraph is None:
         raise InputError("the file holds no network")
@@ -207,7 +98,7 @@ def _has_body(op: Op) -> bool:
 
 
 def _with_bodies(
-    model: _Table, buffers: tuple[memoryview, ...], tensors: tuple[Tensor, ...], ops: tuple[Op, ...]
+    model: Table, buffers: tuple[memoryview, ...], tensors: tuple[Tensor, ...], ops: tuple[Op, ...]
 ) -> tuple[tuple[Tensor, ...], tuple[Op, ...]]:
     """The constants of the other subgraphs behind the main one's tensors and behind the inputs of what runs them."""
     found = list(tensors)
@@ -256,24 +147,24 @@ def _is_bias(op: Op, tensor: int) -> bool:
     return bias >= 0 and op.inputs[bias : bias + 1] == (tensor,) and op.inputs.count(tensor) == 1
 
 
-def _buffer(table: _Table) -> memoryview:
+def _buffer(table: Table) -> memoryview:
     """A buffer's bytes: in the flatbuffer, or behind it (offset 0 and 1 mean that there are none)."""
     offset, size = table.scalar(1, "Q"), table.scalar(2, "Q")
     if offset <= 1:
         return table.view(0) or memoryview(b"")
     if offset + size > len(table.reader.data):
-        raise _DamagedError("a constant lies beyond its end")
+        raise DamagedError("a constant lies beyond its end")
     return table.reader.data[offset : offset + size]
 
 
-def _metadata(table: _Table, buffers: tuple[memoryview, ...]) -> tuple[str, memoryview]:
+def _metadata(table: Table, buffers: tuple[memoryview, ...]) -> tuple[str, memoryview]:
     index = table.scalar(1, "I")
     if index >= len(buffers):
-        raise _DamagedError(f"metadata in buffer {index} of {len(buffers)}")
+        raise DamagedError(f"metadata in buffer {index} of {len(buffers)}")
     return table.text(0), buffers[index]
 
 
-def _operator_name(table: _Table) -> str:
+def _operator_name(table: Table) -> str:
     # codes above 127 do not fit the older 8-bit field, which then holds a placeholder
     code = max(table.scalar(0, "b"), table.scalar(3, "i"))
     if not 0 <= code < len(OPERATORS):
@@ -284,18 +175,18 @@ def _operator_name(table: _Table) -> str:
 def _indices(values: tuple[int, ...], count: int, lowest: int) -> tuple[int, ...]:
     for value in values:
         if not lowest <= value < count:
-            raise _DamagedError(f"it names tensor {value} of {count}")
+            raise DamagedError(f"it names tensor {value} of {count}")
     return values
 
 
 def _ends(values: tuple[int, ...], count: int) -> tuple[int, ...]:
     """Inputs or outputs of the network."""
     if len(values) > count:
-        raise _DamagedError(f"it has {len(values)} inputs or outputs and {count} tensors")
+        raise DamagedError(f"it has {len(values)} inputs or outputs and {count} tensors")
     return _indices(values, count, 0)
 
 
-def _tensor(index: int, table: _Table, buffers: tuple[memoryview, ...]) -> Tensor:
+def _tensor(index: int, table: Table, buffers: tuple[memoryview, ...]) -> Tensor:
     name = table.text(3) or f"tensor {index}"
     shape = checked_shape(table.numbers(0, "i"), name)
     signature = table.numbers(7, "i")
@@ -303,12 +194,12 @@ def _tensor(index: int, table: _Table, buffers: tuple[memoryview, ...]) -> Tenso
     if not 0 <= type_code < len(TENSOR_TYPES):
         raise InputError(f"tensor {name!r} has the unknown type {type_code}")
     if buffer >= len(buffers):
-        raise _DamagedError(f"a constant in buffer {buffer} of {len(buffers)}")
+        raise DamagedError(f"a constant in buffer {buffer} of {len(buffers)}")
     dtype, bits = TENSOR_TYPES[type_code]
     data = buffers[buffer] if len(buffers[buffer]) else None
     sparse = bool(table.slot(6))
     if data is not None and bits and not sparse and len(data) != (math.prod(shape) * bits + 7) // 8:
-        raise _DamagedError(f"constant {name!r} has {len(data)} bytes, which its shape {list(shape)} does not take")
+        raise DamagedError(f"constant {name!r} has {len(data)} bytes, which its shape {list(shape)} does not take")
     scales, zero_points, axis, low, high, flaw = _quantization(table.table(4), shape)
     return Tensor(
         index=index,
@@ -330,7 +221,7 @@ def _tensor(index: int, table: _Table, buffers: tuple[memoryview, ...]) -> Tenso
 _Quantization = tuple[tuple[float, ...], tuple[int, ...], int, tuple[float, ...], tuple[float, ...], str]
 
 
-def _quantization(table: _Table | None, shape: tuple[int, ...]) -> _Quantization:
+def _quantization(table: Table | None, shape: tuple[int, ...]) -> _Quantization:
     """Scales, zero points (as many), axis (UNFIT where the shape does not take so many), minimum, maximum, and what was
     wrong with the number of zero points."""
     if table is None:
@@ -345,10 +236,10 @@ def _quantization(table: _Table | None, shape: tuple[int, ...]) -> _Quantization
     return scales, zero_points, axis, table.numbers(0, "f"), table.numbers(1, "f"), flaw * bool(scales)
 
 
-def _operator(index: int, table: _Table, kinds: tuple[tuple[str, int], ...], tensors: int) -> Op:
+def _operator(index: int, table: Table, kinds: tuple[tuple[str, int], ...], tensors: int) -> Op:
     code = table.scalar(0, "I")
     if code >= len(kinds):
-        raise _DamagedError(f"operator code {code} of {len(kinds)}")
+        raise DamagedError(f"operator code {code} of {len(kinds)}")
     kind, version = kinds[code]
     inputs = _indices(table.numbers(1, "i"), tensors, -1)
     outputs = _indices(table.numbers(2, "i"), tensors, 0)
@@ -374,18 +265,18 @@ def _operator(index: int, table: _Table, kinds: tuple[tuple[str, int], ...], ten
     )
 
 
-def _activation(options: _Table, union: int) -> str:
+def _activation(options: Table, union: int) -> str:
     field = FUSED_ACTIVATION.get(union)
     return "" if field is None else _named(ACTIVATIONS, options.scalar(field, "b"))
 
 
-def _pair(options: _Table, fields: tuple[int, int], default: int) -> tuple[int, int]:
+def _pair(options: Table, fields: tuple[int, int], default: int) -> tuple[int, int]:
     return options.scalar(fields[0], "i", default), options.scalar(fields[1], "i", default)
 
 
 def _named(names: tuple[str, ...], value: int) -> str:
     if not 0 <= value < len(names):
-        raise _DamagedError(f"an operator's option has the value {value}")
+        raise DamagedError(f"an operator's option has the value {value}")
     return names[value]
 
 
@@ -395,15 +286,3 @@ def _named(names: tuple[str, ...], value: int) -> str:
 def _archive(data: bytes) -> memoryview | None:
     """The file where a zip archive ends it: the end-of-directory record stands within its last 64 KiB."""
     return memoryview(data) if data.rfind(b"PK\x05\x06", max(0, len(data) - ZIP_TAIL)) >= 0 else None
-
-
-# --- other flatbuffers: TFLite's metadata ------------------------------------------------------------
-
-Table = _Table
-DAMAGED = (_DamagedError, struct.error)  # what reading a damaged flatbuffer raises
-
-
-def root_table(data: bytes) -> Table:
-    """The root table of a flatbuffer. It and what is read from it raise one of DAMAGED for bytes that are not sound."""
-    reader = _Reader(data)
-    return _Table(reader, reader.follow(0))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeai.errors import InputError
-from edgeai.graph.tflite import DAMAGED, Table, root_table
+from edgeai.graph.flatbuffer import DAMAGED, Table, root_table
 from edgeai.graph.types import Graph
 
 MOST_BYTES = 1 << 20  # of one text inside a file

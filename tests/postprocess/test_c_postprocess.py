@@ -27,7 +27,8 @@ from edgeai.artifacts import Contract
 from edgeai.evaluate.decode import Output, decode
 from edgeai.evaluate.nms import nms
 from edgeai.evaluate.postprocess import Detections, Thresholds, postprocess
-from edgeai.firmware.postprocess import Limits, write_postprocess
+from edgeai.firmware.postprocess import write_postprocess
+from edgeai.firmware.postprocess_text import Limits
 from edgeai.graph import Graph, load_graph
 from edgeai.imaging.images import Letterbox, letterbox
 from edgeai.recognise.know import know_file

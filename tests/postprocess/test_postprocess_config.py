@@ -13,7 +13,8 @@ from check_program import build_host
 from helpers import edgeai, refused
 
 from edgeai.evaluate.backends.base import input_table
-from edgeai.firmware.postprocess import CONFIG, NETWORK, Limits, write_postprocess
+from edgeai.firmware.postprocess import CONFIG, NETWORK, write_postprocess
+from edgeai.firmware.postprocess_text import Limits
 from edgeai.graph import load_graph
 from edgeai.quantize.ptq import with_contract
 from edgeai.recognise.know import know_file

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from edgeai.device.linux.remote import Progress, Remote, checked
 from edgeai.errors import DeviceError, ToolError
+from edgeai.firmware.brought import brought
 from edgeai.graph.opcodes import OPERATORS
 
 PROGRAM = "edgeai-mp2-bench"
@@ -40,9 +41,7 @@ class GuestReport:
 
 def program() -> Path:
     """The program that edgeai brings. Raises ToolError where it is missing."""
-    package = Path(__file__).resolve().parents[2]
-    places = (package / "data" / "firmware" / PROGRAM, package.parent / "firmware_stubs" / "prebuilt" / PROGRAM)
-    found = next((path for path in places if path.is_file()), None)
+    found = brought("firmware", "prebuilt", PROGRAM)
     if found is None:
         raise ToolError(f"{PROGRAM} is missing", "install edgeai again, or run make -C firmware_stubs/mp2 prebuilt")
     return found

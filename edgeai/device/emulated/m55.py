@@ -27,6 +27,7 @@ from typing import Any
 
 from edgeai.device.emulated.child import die_with_parent
 from edgeai.errors import DeviceError, InputError, ToolError
+from edgeai.firmware.brought import brought
 
 QEMU = "qemu-system-arm"
 MACHINE = ("-M", "mps3-an547", "-cpu", "cortex-m55")
@@ -46,9 +47,7 @@ QMP_SECONDS = 10.0
 
 def default_firmware() -> Path:
     """The bench firmware that edgeai brings. Raises ToolError where it is missing."""
-    package = Path(__file__).resolve().parents[2]
-    places = (package / "data" / "firmware" / FIRMWARE, package.parent / "firmware_stubs" / "prebuilt" / FIRMWARE)
-    found = next((path for path in places if path.is_file()), None)
+    found = brought("firmware", "prebuilt", FIRMWARE)
     if found is None:
         raise ToolError(f"the bench firmware {FIRMWARE} is missing", "install edgeai again, or run `make firmware`")
     return found
