@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgeai.board import Board
-from edgeai.device.stm32msg.client import Waits
+from edgeai.device.stm32msg.dialogue import Waits
 from edgeai.device.stm32msg.faults import LineFault
 from edgeai.device.stm32msg.session import Session, open_session
 from edgeai.device.stm32msg.transport import DEFAULT_BAUD, Address, parse_address

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edgeai.device.stm32msg.client import Client, Waits
+from edgeai.device.stm32msg.client import Client
 from edgeai.device.stm32msg.devices import device_name
+from edgeai.device.stm32msg.dialogue import Waits
 from edgeai.device.stm32msg.faults import Babble, BoardSilent
 from edgeai.device.stm32msg.holders import holders
 from edgeai.device.stm32msg.packet import Link

@@ -44,8 +44,8 @@ def write_qdq(tflite: Path, contract: Contract, out: Path) -> Contract:
     return contract
 
 
-class _Writer:
-    """One pass over the operators of a TFLite file."""
+class _Pieces:
+    """The ONNX graph in the making: values, constants, nodes, and the grids of the TFLite file."""
 
     def __init__(self, data: bytes) -> None:
         from edgeai.simulate.program import Program
@@ -55,28 +55,6 @@ class _Writer:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self.value: dict[int, str] = {}  # the de-quantised value of a tensor, in ONNX's order
-
-    def model(self) -> onnx.ModelProto:
-        from onnx import TensorProto, helper
-
-        source = self.program.inputs[0]
-        self._quantised(source, "images")
-        for node in self.program.nodes:
-            if node.kind in ("QUANTIZE", "DEQUANTIZE") and node.inputs[0] not in self.program.grids:
-                self.value[node.outputs[0]] = self.value[node.inputs[0]]
-                self._quantised(node.outputs[0], self.value[node.inputs[0]])
-                continue
-            self._quantised(node.outputs[0], self._operator(node))
-        outputs = []
-        for index in self.program.outputs:
-            name = f"out_{index}"
-            self._emit("Identity", [self.value[index]], name)
-            outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, self._shape(index)))
-        images = helper.make_tensor_value_info("images", TensorProto.FLOAT, self._shape(source))
-        graph = helper.make_graph(self.nodes, "edgeai", [images], outputs, self.constants)
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
-
-    # --- pieces -----------------------------------------------------------------------------------
 
     def _shape(self, index: int) -> list[int]:
         shape = self.program.shapes[index]
@@ -133,6 +111,30 @@ class _Writer:
         values = self.program.constants[index].numpy()
         ordered = values.transpose(NCHW) if values.ndim == 4 else values
         return self._constant(f"constant_{index}", ordered.astype(np.float32))
+
+
+class _Writer(_Pieces):
+    """One pass over the operators of a TFLite file."""
+
+    def model(self) -> onnx.ModelProto:
+        from onnx import TensorProto, helper
+
+        source = self.program.inputs[0]
+        self._quantised(source, "images")
+        for node in self.program.nodes:
+            if node.kind in ("QUANTIZE", "DEQUANTIZE") and node.inputs[0] not in self.program.grids:
+                self.value[node.outputs[0]] = self.value[node.inputs[0]]
+                self._quantised(node.outputs[0], self.value[node.inputs[0]])
+                continue
+            self._quantised(node.outputs[0], self._operator(node))
+        outputs = []
+        for index in self.program.outputs:
+            name = f"out_{index}"
+            self._emit("Identity", [self.value[index]], name)
+            outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, self._shape(index)))
+        images = helper.make_tensor_value_info("images", TensorProto.FLOAT, self._shape(source))
+        graph = helper.make_graph(self.nodes, "edgeai", [images], outputs, self.constants)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
 
     # --- operators --------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgeai.device.emulated.m55 import EmulatedM55
-from edgeai.device.stm32msg.client import Waits
+from edgeai.device.stm32msg.dialogue import Waits
 from edgeai.device.stm32msg.faults import BoardReset, BoardSilent, LineFault, LineLost, Overdue
 from edgeai.device.stm32msg.resync import Patience
 from edgeai.device.stm32msg.session import Session, open_session

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from fakes.linux_board import Habits, LinuxBoard
 
-from edgeai.device.linux.console import CommandTimeoutError, Console
+from edgeai.device.linux.console import Console
+from edgeai.device.linux.shell import CommandTimeoutError
 from edgeai.device.stm32msg.faults import LineLost
 from edgeai.device.stm32msg.transport import Address, Deadline, open_transport
 from edgeai.errors import DeviceError

@@ -8,7 +8,7 @@ import pytest
 from fakes.board import INPUT_ADDRESS, FakeBoard, FakeModel, Firmware, Script, infer, layer_data
 
 from edgeai.device.stm32msg import identity
-from edgeai.device.stm32msg.client import Waits
+from edgeai.device.stm32msg.dialogue import Waits
 from edgeai.device.stm32msg.faults import Refused
 from edgeai.device.stm32msg.messages import RunMode, TensorFlag
 from edgeai.device.stm32msg.resync import Patience

@@ -8,7 +8,7 @@ import time
 import pytest
 from fakes.board import CLOCK_HZ, FakeBoard, FakeModel, Firmware, Script, infer
 
-from edgeai.device.stm32msg.client import Waits
+from edgeai.device.stm32msg.dialogue import Waits
 from edgeai.device.stm32msg.faults import Babble, BoardReset, BoardSilent, LineFault, LineLost
 from edgeai.device.stm32msg.resync import Patience
 from edgeai.device.stm32msg.session import Session, open_session

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from edgeai.device.stm32msg.dialogue import Dialogue, Waits
 from edgeai.device.stm32msg.faults import Garbled, Refused, Unconfirmed
 from edgeai.device.stm32msg.messages import (
     ERROR_GENERIC,
@@ -18,8 +19,6 @@ from edgeai.device.stm32msg.messages import (
     ModelInfo,
     Operator,
     OperatorFlag,
-    Request,
-    Response,
     RunMode,
     State,
     Sync,
@@ -30,7 +29,6 @@ from edgeai.device.stm32msg.messages import (
     tensor_dtype,
 )
 from edgeai.device.stm32msg.packet import Link
-from edgeai.device.stm32msg.protobuf import decode, encode
 from edgeai.device.stm32msg.transport import Deadline
 from edgeai.errors import DeviceError
 
@@ -41,20 +39,6 @@ MAX_LAYERS = 100_000
 READ_CHUNK = 1 << 20
 SPREAD = 4.0  # an inference that takes so many times longer than the longest before it has ended in a fault
 SLOWEST = 4000.0  # bytes per second: below it a transfer is stuck, not slow (115200 baud moves 11,000)
-
-
-@dataclass(frozen=True, slots=True)
-class Waits:
-    """How long to wait for what, in seconds. `run` is for the computation itself and the only one worth changing;
-    `spare` is added to four times the longest computation once there is one."""
-
-    sync: float = 0.5
-    answer: float = 1.0
-    model: float = 5.0
-    input: float = 10.0
-    run: float = 50.0
-    tensor: float = 2.0
-    spare: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +58,14 @@ class RunRecord:
     outputs: tuple[Tensor, ...]
 
 
-class Client:
+class Client(Dialogue):
     """One board on one line. `log` hears what the firmware prints. Not for several threads.
 
     Every method raises Overdue, Garbled, Refused or LineLost (`edgeai.device.stm32msg.faults`).
     """
 
     def __init__(self, link: Link, waits: Waits | None = None, log: Callable[[Log], object] | None = None) -> None:
-        self.link, self.waits = link, waits or Waits()
-        self._log = log
-        self._reqid = 0
+        super().__init__(link, waits or Waits(), log)
         self._usual = 0.0  # the longest computation so far, in seconds
 
     # --- what the board is --------------------------------------------------------------------------
@@ -251,38 +233,6 @@ class Client:
             assert answer is not None
             if answer.param != bsd_checksum(part):
                 raise Unconfirmed(f"memory at {address + place:#x} arrived changed on the board")
-
-    # --- dialogue -----------------------------------------------------------------------------------
-
-    def request(self, command: int, deadline: Deadline, param: int = 0, name: str = "", opt: int = 0) -> int:
-        """Send a request; its id."""
-        self._reqid = self._reqid % 0x7FFF_FFFF + 1
-        self._send(Request(self._reqid, int(command), param, name, opt), deadline)
-        return self._reqid
-
-    def _send(self, message: object, deadline: Deadline) -> None:
-        self.link.send(encode(message), deadline)
-
-    def _await(
-        self, what: str, deadline: Deadline, payload: str, state: State | None = None, limit: int = 0
-    ) -> Response:
-        """The next answer; log messages in between are acknowledged."""
-        while True:
-            answer = decode(Response, self.link.receive(deadline, what, limit))
-            if answer.reqid != self._reqid:
-                raise Garbled(f"an answer to request {answer.reqid} instead of {self._reqid}")
-            if answer.log is None:
-                break
-            if self._log is not None:
-                self._log(answer.log)
-            self._send(Ack(0, 0), deadline.within(self.waits.answer))
-        if answer.ack is not None and answer.state == State.ERROR:
-            raise Refused(what, answer.ack.error, answer.ack.param)
-        if answer.payload != payload:
-            raise Garbled(f"{answer.payload or 'nothing'} instead of {payload} for {what}")
-        if state is not None and answer.state != state:
-            raise Garbled(f"state {answer.state} instead of {int(state)} for {what}")
-        return answer
 
 
 BIG = 1 << 28  # bytes: room for the tensor of a layer, whose size is not known beforehand

@@ -20,7 +20,8 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from edgeai.artifacts import Count
-from edgeai.device.stm32msg.client import RESULT, Client, RunRecord, Waits, can_check
+from edgeai.device.stm32msg.client import RESULT, Client, RunRecord, can_check
+from edgeai.device.stm32msg.dialogue import Waits
 from edgeai.device.stm32msg.faults import (
     BoardReset,
     BoardSilent,

@@ -77,7 +77,8 @@ class Run:
 
 
 def _on_device(person: texts.Personality, options: Any, inputs: Any) -> tuple[str, str, list[Run]]:
-    from edgeai.device.stm32msg.client import Client, Waits
+    from edgeai.device.stm32msg.client import Client
+    from edgeai.device.stm32msg.dialogue import Waits
     from edgeai.device.stm32msg.messages import RunMode
     from edgeai.device.stm32msg.packet import Link
     from edgeai.device.stm32msg.transport import open_transport, parse_address
