@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edgeai.errors import InputError, ToolError, need
 from edgeai.graph import load_graph
 from edgeai.graph.flat import pack, tree_with_constants
-from edgeai.graph.tflite import read_tflite
-from edgeai.graph.types import Graph
+from edgeai.graph.tflite import BODIED, read_tflite
+from edgeai.graph.types import Graph, Tensor
 from edgeai.kernels.plan import choose, shown
-from edgeai.kernels.table import Set
+from edgeai.kernels.table import SETS, Set
 from edgeai.worker import silent_stderr
 
 Array = NDArray[Any]
@@ -36,6 +37,8 @@ class MixedInterpreter:
     ) -> None:  # fmt: skip
         self.graph = read_tflite(data, name)
         self.chosen = tuple(chosen) or choose(self.graph)
+        if not apart and not _divisible(self.graph):
+            self.chosen = (_of_all(self.chosen),) * len(self.chosen)
         self.kernels = shown(self.chosen)
         order = sorted(range(len(self.chosen)), key=self.chosen.__getitem__) if apart else range(len(self.chosen))
         parts = [list(group) for _, group in itertools.groupby(order, key=self.chosen.__getitem__)]
@@ -57,10 +60,7 @@ class MixedInterpreter:
     def input_details(self) -> list[dict[str, Any]]:
         """What LiteRT says of the network's inputs, in the file's order."""
         known = {int(entry["index"]): entry for segment in self._segments for entry in segment.details}
-        unread = next((t for t in self.graph.inputs if t not in known), None)
-        if unread is not None:
-            raise InputError(f"no operator reads the input {self.graph.tensors[unread].name!r}")
-        return [known[t] for t in self.graph.inputs]
+        return [known.get(t) or _details(self.graph.tensors[t]) for t in self.graph.inputs]
 
     def read(self, tensor: int) -> Array:
         """A tensor of the last run."""
@@ -69,6 +69,9 @@ class MixedInterpreter:
         for segment in self._segments:
             if tensor in segment.writes:
                 return segment.read(tensor)
+        found = self.graph.tensors[tensor]
+        if found.data is not None:
+            return np.frombuffer(found.data, found.dtype).reshape(found.shape)
         raise InputError(f"tensor {tensor} was not kept")
 
 
@@ -127,6 +130,23 @@ def open_kernels(data: bytes, name: str, kernels: str, threads: int = 1, keep_al
     except (RuntimeError, ValueError) as error:
         raise InputError(f"LiteRT's {kernels} kernels cannot run {name}: {_line(error)}") from None
     return made
+
+
+def _divisible(graph: Graph) -> bool:
+    """Whether a network can be cut between operators: not where one runs networks of its own, or sizes are open."""
+    bodies = any(op.kind in BODIED or op.kind.startswith("STABLEHLO_") for op in graph.ops)
+    return not bodies and not any(-1 in tensor.shape for tensor in graph.tensors)
+
+
+def _of_all(chosen: Sequence[Set]) -> Set:
+    """The one set for a network that cannot be cut: the first that any operator wants besides the reference."""
+    return next((kernels for kernels in chosen if kernels != SETS[0]), SETS[0])
+
+
+def _details(tensor: Tensor) -> dict[str, Any]:
+    """An input that no operator reads, as LiteRT describes one."""
+    scale, zero_point = (tensor.scale, tensor.zero_point) if tensor.quantized else (0.0, 0)
+    return {"shape": tensor.shape, "dtype": np.dtype(tensor.dtype), "quantization": (scale, zero_point)}
 
 
 def _cut_out(graph: Graph, tree: Any, part: Sequence[int], keep_all: bool) -> bytes:

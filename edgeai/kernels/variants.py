@@ -23,6 +23,8 @@ PROBABILITY, SIGNED = (1 / 256, -128), (1 / 128, 0)
 GRIDS = {"LOGISTIC": PROBABILITY, "SOFTMAX": PROBABILITY, "TANH": SIGNED, "L2_NORMALIZATION": SIGNED}
 LONG_ROW = 8192  # codes: XNNPACK adds a row in 16 bits that no longer hold longer ones
 MANY_CLASSES = 512  # the sum of the exponentials can take all its integer bits
+FINEST = 2.0**26  # of the fixed point of SOFTMAX's input
+FEW_FACTORS = 5  # of a product in integers: with more it overflows on some scales
 DIV_RATIO = 64.0  # scale of the dividend / (of the divisor x of the output): below, small quotients saturate
 
 
@@ -66,12 +68,14 @@ def data(graph: Graph, op: Op) -> list[Tensor]:
 def drift(size: int, out: int, corners: bool) -> float:
     """How far the last source position of a resize in steps of 1/1024 pixel lies from the exact one, in pixels."""
     whole, parts = (size - 1, out - 1) if corners and out > 1 else (size, out)
+    if parts < 1:
+        return 0.0
     return (out - 1) * abs((1024 * whole + parts // 2) // parts / 1024 - whole / parts)
 
 
 def _case(graph: Graph, op: Op) -> str:
     tensors = data(graph, op)
-    grids = {(t.scale, t.zero_point) for t in tensors}
+    grids = {(float(f"{t.scale:.6g}"), t.zero_point) for t in tensors}  # the last digits of a float are nothing
     if op.kind in CODES and len(grids) > 1:
         return "version 3, scales differ" if op.kind == "TILE" and op.version > 2 else "scales differ"
     if op.kind in RECTIFIERS:
@@ -84,7 +88,8 @@ def _case(graph: Graph, op: Op) -> str:
 
 def _softmax(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
     depth = graph.tensors[op.inputs[0]].shape[-1:]
-    return f"{MANY_CLASSES} classes or more" if depth and depth[0] >= MANY_CLASSES else ""
+    flat = not tensors or op.attribute("beta") * tensors[0].scale * FINEST < 1  # nothing is left of the fixed point
+    return f"{MANY_CLASSES} classes or more" if flat or (depth and depth[0] >= MANY_CLASSES) else ""
 
 
 def _quotient(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
@@ -115,8 +120,15 @@ def _weights(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
 
 
 def _batches(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
-    a, b = (graph.tensors[t].shape[:-2] for t in op.inputs[:2])
-    return "broadcast" if a != b else ""
+    operands = [graph.tensors[t] for t in op.inputs[:2]]
+    if any(tensor.per_channel for tensor in operands):
+        return "per channel"
+    return "broadcast" if len({tensor.shape[:-2] for tensor in operands}) > 1 else ""
+
+
+def _product(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
+    source, result = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    return "many factors" if source.elements > FEW_FACTORS * result.elements else ""
 
 
 def _tile(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
@@ -124,7 +136,7 @@ def _tile(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
 
 
 def _from(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
-    return f"from {graph.tensors[op.inputs[0]].dtype}"
+    return f"from {graph.tensors[op.inputs[0]].dtype}" if op.inputs else ""
 
 
 SPECIAL: dict[str, Callable[[Graph, Op, Sequence[Tensor]], str]] = {
@@ -133,6 +145,7 @@ SPECIAL: dict[str, Callable[[Graph, Op, Sequence[Tensor]], str]] = {
     "NEG": _negative,
     "MEAN": _reduction,
     "SUM": _reduction,
+    "REDUCE_PROD": _product,
     "RESIZE_BILINEAR": _bilinear,
     "FULLY_CONNECTED": _weights,
     "CONV_2D": _weights,

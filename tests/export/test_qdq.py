@@ -185,3 +185,24 @@ def test_kernels_of_an_onnx_file_are_named(kit: Path, tmp_path: Path) -> None:
     assert not np.array_equal(outputs["float"], outputs["integer"])
     with pytest.raises(InputError, match="no quantised activations"):
         open_runner(kit / "weights" / "yolov5n-seg.onnx", imgsz=320, kernels="integer")
+
+
+def test_weights_that_pass_q_and_dq_are_no_activations(tmp_path: Path) -> None:
+    """Quantisation-aware training leaves weights as floats behind a QuantizeLinear of their own."""
+    from edgeai.evaluate.backends.onnxrt import codes_of
+    from edgeai.graph import load_graph
+
+    path = quantised(tmp_path, "int.onnx", "QUInt8")
+    model = onnx.load(str(path))
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    node = next(n for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in stored)
+    codes, scale, zero = (onnx.numpy_helper.to_array(stored[name]) for name in node.input)
+    shape = (-1, *[1] * (codes.ndim - 1)) if scale.ndim else ()
+    real = ((codes.astype(np.float32) - zero.reshape(shape)) * scale.reshape(shape)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(real, "real_weights"))
+    coding = onnx.helper.make_node("QuantizeLinear", ["real_weights", *node.input[1:]], ["coded_weights"], axis=0)
+    place = list(model.graph.node).index(node)
+    node.input[0] = "coded_weights"
+    model.graph.node.insert(place, coding)
+    onnx.save(model, str(path))
+    assert codes_of(load_graph(path)) == {"uint8"}

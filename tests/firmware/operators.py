@@ -176,6 +176,15 @@ def connected_to_computed(d: Draw) -> Ends:
     return [x, w], [y]
 
 
+@operator("BATCH_MATMUL per channel")
+def matmul_by_channels(d: Draw) -> Ends:
+    """A constant on the right with a scale for each of its columns."""
+    x, w = d.x((2, 5, 16)), d.weights((16, 6), 6, 1, True)
+    y = d.out((2, 5, 6), d.sum_reach(x, w, 16))
+    d.m.op("BATCH_MATMUL", [x, w], [y], "BatchMatMulOptions", 2, adjX=False, adjY=False)
+    return [x], [y]
+
+
 @operator("BATCH_MATMUL")
 @operator("BATCH_MATMUL broadcast", a=(2, 3), b=(2, 1))
 @operator("BATCH_MATMUL broadcast crosswise", a=(1, 3), b=(2, 1))

@@ -26,6 +26,7 @@ WRONG = {
     "TRANSPOSE other scales": "TRANSPOSE, scales differ",
     "LOGISTIC another output scale": "LOGISTIC, another output scale (#0): wrong",
     "RELU6": "RELU6, scales differ (#0): wrong by up to 255 steps without a message on TFLite Micro; right on LiteRT's",
+    "BATCH_MATMUL per channel": "BATCH_MATMUL, per channel (#0): wrong by up to 215 steps without a message on every",
     "SUM": "SUM (#0): wrong by up to 254 steps without a message on LiteRT's reference kernels; right on",
     "RESIZE_BILINEAR 20 to 480": "RESIZE_BILINEAR, positions that drift (#0): wrong by up to",
 }
@@ -50,3 +51,29 @@ def test_named(name: str, tmp_path: Path) -> None:
 def test_not_named(name: str, tmp_path: Path) -> None:
     for seed in range(5):
         assert findings(name, tmp_path, seed) == []
+
+
+def test_broken_shapes_are_no_traceback(tmp_path: Path) -> None:
+    """A resize to no rows, a product of one operand, a QUANTIZE of nothing."""
+    from edgeai.graph.tflite import read_tflite
+    from edgeai.kernels.plan import silently_wrong
+
+    for kind, options, inputs in (("RESIZE_BILINEAR", "ResizeBilinearOptions", 1), ("QUANTIZE", "QuantizeOptions", 0),
+                                  ("BATCH_MATMUL", "BatchMatMulOptions", 1)):  # fmt: skip
+        model = Model()
+        x = model.tensor((1, 4, 4, 3), scale=0.1)
+        y = model.tensor((1, 0, 4, 3), scale=0.1)
+        model.op(kind, [x][:inputs], [y], options, 2)
+        assert silently_wrong(read_tflite(model.pack([x], [y]))) == []
+
+
+def test_the_last_digit_of_a_scale_is_no_difference(tmp_path: Path) -> None:
+    from edgeai.graph.tflite import read_tflite
+    from edgeai.kernels.variants import variant_of
+
+    model = Model()
+    x = model.tensor((2, 6), scale=0.05)
+    y = model.tensor((3, 4), scale=float(np.nextafter(np.float32(0.05), np.float32(1))))
+    model.op("RESHAPE", [x, model.tensor((2,), "int32", data=np.array([3, 4]))], [y], "ReshapeOptions", 1)
+    graph = read_tflite(model.pack([x], [y]))
+    assert variant_of(graph, graph.ops[0]) == "RESHAPE"

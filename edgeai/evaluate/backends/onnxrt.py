@@ -24,7 +24,7 @@ from edgeai.evaluate.backends.base import (
 from edgeai.evaluate.decode import Output
 from edgeai.files import existing_file, sha256_bytes
 from edgeai.graph import load_graph
-from edgeai.graph.types import QUANTIZERS, Graph, Tensor
+from edgeai.graph.types import QUANTIZERS, Graph, Op, Tensor
 from edgeai.imaging.images import normalised
 from edgeai.recognise import NOTHING, Asked
 from edgeai.recognise.know import Known, know, know_file
@@ -120,9 +120,12 @@ class OnnxRunner(Runner):
 
 def codes_of(graph: Graph) -> set[str]:
     """The integer types that the activations of a QDQ file, or one of QLinear operators, are coded in."""
-    coded = {graph.tensors[t].dtype for op in graph.ops if op.kind in QUANTIZERS for t in op.outputs}
-    linear = {graph.tensors[t].dtype for op in graph.ops if op.kind.startswith("QLinear") for t in op.outputs}
-    return coded | linear
+    coding = [op for op in graph.ops if op.kind in QUANTIZERS and not graph.tensors[op.inputs[0]].is_constant]
+    return {graph.tensors[t].dtype for op in (*coding, *_linear(graph)) for t in op.outputs}
+
+
+def _linear(graph: Graph) -> list[Op]:
+    return [op for op in graph.ops if op.kind.startswith("QLinear")]
 
 
 def _kernels(graph: Graph, name: str, asked: Kernels | None) -> str:
@@ -133,6 +136,9 @@ def _kernels(graph: Graph, name: str, asked: Kernels | None) -> str:
             raise InputError(f"{name} has no quantised activations", "leave out --kernels: it runs in floating point")
         return "cpu"
     if asked == "float":
+        if _linear(graph):
+            what = f"{_linear(graph)[0].kind} of {name} has no form in floating point"
+            raise InputError(what, "leave out --kernels, or write the file with Q and DQ")
         return "float"
     if len(codes) > 1:
         what = (
@@ -177,7 +183,9 @@ def _session(data: bytes, name: str, threads: int, settings: dict[str, str] | No
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no base class
-        raise InputError(f"onnxruntime cannot run {name}: {_line(error)}", "is the file complete?") from None
+        precise = "session.x64quantprecision" in (settings or {})
+        hint = "pass --kernels float: onnxruntime's precise mode fails on it" if precise else "is the file complete?"
+        raise InputError(f"onnxruntime cannot run {name}: {_line(error)}", hint) from None
 
 
 def _image_type(entry: Any, name: str) -> Any:

@@ -81,7 +81,9 @@ def slices(op: Op, shape: tuple[int, ...], begin: np.ndarray, end: np.ndarray, s
         if op.attribute("offset"):
             stop += start
         if int(op.attribute("shrink_axis_mask")) >> axis & 1:
-            start %= size
+            start = (0 if int(op.attribute("begin_mask")) >> axis & 1 else start) + size * (start < 0)
+            if not 0 <= start < size or step < 0:
+                raise ValueError("an index beyond the end, or backwards")
             found.append(slice(start, start + 1, 1))
             continue
         free_start = int(op.attribute("begin_mask")) >> axis & 1

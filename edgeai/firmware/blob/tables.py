@@ -14,13 +14,15 @@ from edgeai.graph.types import Op, Tensor
 
 RECTIFIERS = {"RELU": (0.0, np.inf), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0), "RELU_0_TO_1": (0.0, 1.0)}
 
+LEAST = -1e6  # the logarithm of what has none: the least code, whatever the scale
+
 Function = Callable[[np.ndarray], np.ndarray]
 
 FLOAT_FUNCTIONS: dict[str, Function] = {
     # LiteRT computes in float with the C library, whose results are the rounded exact ones
     "LOGISTIC": lambda x: np.float32(1) / (np.float32(1) + np.exp(-x.astype(np.float64)).astype(np.float32)),
     "TANH": lambda x: np.tanh(x.astype(np.float64)).astype(np.float32),
-    "LOG": lambda x: np.log(np.maximum(x.astype(np.float64), np.finfo(np.float32).tiny)).astype(np.float32),
+    "LOG": lambda x: np.log(x.astype(np.float64), where=x > 0, out=np.full(x.shape, LEAST)).astype(np.float32),
 }
 
 
