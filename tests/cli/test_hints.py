@@ -27,7 +27,9 @@ USERS = {
     "training": ("train",),
 }
 # what looks like options and is none of ours: those of programs on a board and of ST's, variables of a style sheet
-FOREIGN_FILES = ("device/initramfs.py", "device/mp2_tools.py", "stedgeai/mpool.py", "report/html_style.py")
+FOREIGN_FILES = (
+    "device/emulated/initramfs.py", "device/linux/tools.py", "stedgeai/mpool.py", "report/html_style.py",
+)  # fmt: skip
 FOREIGN_TEXTS = ("argument --target: invalid choice",)
 
 
