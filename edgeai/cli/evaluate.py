@@ -137,7 +137,7 @@ def command(
     asked = asked_of(head, boxes, input_range, mean, std, names=names)
     project = load_project()
     models = tuple(model_path(project, model) for model in models) or (model_path(project, None), project_file(project))
-    kernels = kernels_for(models, kernels)
+    kernels = kernels_for(models, kernels, on_board)
     thresholds = Thresholds(conf, iou, max_det)
     targets = _targets(models, out)
     dataset = _dataset(project, images, annotations, limit, skip_bad)

@@ -46,10 +46,12 @@ overlap_option = click.option("--allow-overlap", is_flag=True, help="Let calibra
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
-def kernels_for(models: Sequence[Path], kernels: Kernels | None) -> Kernels | None:
-    """`kernels`. Raises InputError where none of the files has such a set."""
+def kernels_for(models: Sequence[Path], kernels: Kernels | None, board: str | None) -> Kernels | None:
+    """`kernels`. Raises InputError where none of the files has such a set, or a board computes."""
     from edgeai.kernels.table import SETS
 
+    if kernels is not None and board is not None:
+        raise InputError("--kernels and --on exclude each other", "--kernels are those of this computer")
     suffix = ".tflite" if kernels in SETS else ".onnx"
     if kernels is not None and not any(model.suffix.lower() == suffix for model in models):
         raise InputError(f"--kernels {kernels} is for {suffix} files", "leave it out")

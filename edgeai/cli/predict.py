@@ -90,7 +90,7 @@ def command(
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
     chosen = model_path(project, model)
     asked = asked_of(head, boxes, input_range, mean, std, names=names)
-    kernels = kernels_for([chosen], kernels)
+    kernels = kernels_for([chosen], kernels, on_board)
     opener: Callable[[Path], Runner] = partial(
         open_runner, kernels=kernels, threads=threads, imgsz=imgsz, names=names, asked=asked
     )

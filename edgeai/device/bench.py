@@ -48,7 +48,10 @@ def bench_serial(board: Board, model: Path | None, options: BenchOptions, listen
     host = HostModel(model, options.kernels) if model is not None else None
     if host is None and (options.images or options.random):
         raise InputError("outputs can only be compared with a model at hand", "pass the .tflite file")
-    measured = _Measured(refusal=host.refusal() if host is not None and (options.images or options.random) else "")
+    measured = _Measured()
+    if host is not None:
+        measured.inputs = [*host.image_inputs(options.images), *host.random_inputs(options.random)]
+        measured.expected, measured.refusal = host.expected(measured.inputs)
     if measured.refusal:
         listener.say(f"outputs are not compared: {measured.refusal}")
     emulated = board.emulator is not None
@@ -63,8 +66,8 @@ def bench_serial(board: Board, model: Path | None, options: BenchOptions, listen
         held = identity.find_model(session, model, reference)
         notes = identity.check_tensors(held, host.inputs, host.outputs) if host is not None else ()
         listener.end(f"{identity.describe(session).name}, {held.name}")
-        if host is not None and (not measured.refusal or options.mode == "io"):
-            _compare(session, held, host, options, measured, listener)
+        if host is not None and measured.inputs and (measured.expected or options.mode == "io"):
+            _run_inputs(session, held, host, options, measured, listener)
         runs = options.runs or (EMULATED_RUNS if emulated else RUNS)
         _time(session, held, runs, options, measured, listener)
         return _result(board, session, held, host, reference, options, measured, notes)
@@ -72,9 +75,11 @@ def bench_serial(board: Board, model: Path | None, options: BenchOptions, listen
 
 @dataclass
 class _Measured:
-    """What a bench gathers on its way. `refusal` says why this computer computes no outputs to expect."""
+    """What a bench gathers on its way: inputs and the outputs to expect, before the board computes, or in `refusal` why
+    this computer cannot compute them; then what the board did."""
 
     refusal: str = ""
+    inputs: list[list[NDArray[Any]]] = field(default_factory=list)
     times: list[RunRecord] = field(default_factory=list)
     io: list[RunRecord] = field(default_factory=list)
     layers: list[RunRecord] = field(default_factory=list)
@@ -87,7 +92,7 @@ class _Measured:
 # --- runs -------------------------------------------------------------------------------------------
 
 
-def _compare(
+def _run_inputs(
     session: Session,
     held: ModelInfo,
     host: HostModel,
@@ -95,20 +100,14 @@ def _compare(
     measured: _Measured,
     listener: BenchListener,
 ) -> None:
-    """Images and random inputs through the board and through the host."""
-    count = len(options.images) + options.random
-    if not count:
-        return
-    listener.start("compare with the host", count)
+    """Images and random inputs through the board."""
+    listener.start("compare with the host", len(measured.inputs))
     measured.images = [file_ref(path) for path in options.images]
-    for source in (host.image_inputs(options.images), host.random_inputs(options.random)):
-        for inputs in source:
-            record = session.infer(held, [array.tobytes() for array in inputs])
-            measured.io.append(record)
-            if not measured.refusal:
-                measured.expected.append(host.run(inputs))
-                measured.actual.append(output_arrays(record, [entry.shape for entry in host.outputs]))
-            listener.advance()
+    for inputs in measured.inputs:
+        record = session.infer(held, [array.tobytes() for array in inputs])
+        measured.io.append(record)
+        measured.actual.append(output_arrays(record, [entry.shape for entry in host.outputs]))
+        listener.advance()
     listener.end()
 
 

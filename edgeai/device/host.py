@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeai.artifacts import TensorAudit
-from edgeai.errors import InputError
+from edgeai.errors import InputError, ToolError
 from edgeai.evaluate.backends.base import input_table
 from edgeai.files import existing_file
 from edgeai.graph import load_graph
@@ -18,7 +18,7 @@ from edgeai.graph.types import Graph
 from edgeai.imaging.images import canvas, laid_out, read_image
 from edgeai.kernels.interpreter import MixedInterpreter, open_mixed
 from edgeai.kernels.plan import doubts
-from edgeai.kernels.table import Set
+from edgeai.kernels.table import Set, other_version
 from edgeai.recognise.know import know
 
 SEED = 7
@@ -52,19 +52,19 @@ class HostModel:
         """The kernel sets in use, `litert/...`."""
         return f"litert/{self.open().kernels}"
 
-    def refusal(self) -> str:
-        """Why this computer cannot run the network; empty where it can."""
+    def expected(self, inputs: Sequence[Sequence[NDArray[Any]]]) -> tuple[list[list[NDArray[Any]]], str]:
+        """The outputs for every list of inputs; or none, and why this computer cannot compute them."""
         try:
             self.open()
-        except InputError as error:
-            return error.message
-        return ""
+            return [self.run(each) for each in inputs], ""
+        except (InputError, ToolError) as error:
+            return [], error.message
 
     def doubts(self) -> tuple[str, ...]:
-        """Notes on operators that the kernels in use are known to compute wrong."""
+        """Notes on operators that the kernels in use are known to compute wrong, and on kernels nobody measured."""
         found = doubts(self.graph, self.open().chosen)
         if not found:
-            return ()
+            return (other_version(),) if other_version() else ()
         shown = ", ".join(map(str, found[:NAMED])) + (f" and {len(found) - NAMED} more" if len(found) > NAMED else "")
         return (f"not computed right on this computer: {shown}; a difference may be its own",)
 

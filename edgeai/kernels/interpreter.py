@@ -27,8 +27,8 @@ class MixedInterpreter:
     """Runs the segments of a network one after the other: operators that follow each other on one kernel set.
 
     `chosen` is the set of every operator, by default that of the table. With `apart`, no operator reads what another
-    writes, and each set needs one segment. With `keep_all` every tensor can be read, else only the outputs; XNNPACK
-    keeps what it fuses to itself. Raises InputError where LiteRT cannot run an operator, naming it.
+    writes, and each set needs one segment. With `keep_all` every tensor can be read, else only the outputs.
+    Raises InputError where LiteRT cannot run an operator, naming it.
     """
 
     def __init__(
@@ -42,7 +42,8 @@ class MixedInterpreter:
         self.kernels = shown(self.chosen)
         order = sorted(range(len(self.chosen)), key=self.chosen.__getitem__) if apart else range(len(self.chosen))
         parts = [list(group) for _, group in itertools.groupby(order, key=self.chosen.__getitem__)]
-        tree = None if len(parts) == 1 else tree_with_constants(data, name)
+        hidden = keep_all and "xnnpack" in self.chosen  # XNNPACK shows outputs alone: all are made outputs
+        tree = tree_with_constants(data, name) if len(parts) > 1 or hidden else None
         files = [data if tree is None else _cut_out(self.graph, tree, part, keep_all) for part in parts]
         self._segments = [
             _Segment(file, self.chosen[part[0]], name, keep_all, threads)
@@ -99,7 +100,7 @@ class _Segment:
                 self._interpreter.set_tensor(index, held[index])
             self._interpreter.invoke()
         except (RuntimeError, ValueError) as error:
-            raise ToolError(f"LiteRT failed on {self._name}: {_line(error)}") from None
+            raise ToolError(f"LiteRT failed on {self._name}: {_line(error)}", "try other --kernels") from None
         return {index: self._interpreter.get_tensor(index) for index in self._outputs}
 
     def read(self, tensor: int) -> Array:
@@ -128,7 +129,8 @@ def open_kernels(data: bytes, name: str, kernels: str, threads: int = 1, keep_al
             )
             made.allocate_tensors()
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"LiteRT's {kernels} kernels cannot run {name}: {_line(error)}") from None
+        hint = "is the file complete? --kernels builtin has the most operators"
+        raise InputError(f"LiteRT's {kernels} kernels cannot run {name}: {_line(error)}", hint) from None
     return made
 
 
@@ -161,9 +163,8 @@ def _cut_out(graph: Graph, tree: Any, part: Sequence[int], keep_all: bool) -> by
     inside = set(part)
     later = {t for op in graph.ops if op.index not in inside for t in op.inputs} | set(graph.outputs)
     main.operators = [copy.copy(main.operators[place]) for place in part]
-    used = sorted(
-        {operator.opcodeIndex for operator in main.operators}
-    )  # a code that a set lacks is refused, used or not
+    # a code that a kernel set lacks is refused, whether an operator has it or not
+    used = sorted({operator.opcodeIndex for operator in main.operators})
     tree.operatorCodes = [tree.operatorCodes[code] for code in used]
     for operator in main.operators:
         operator.opcodeIndex = used.index(operator.opcodeIndex)

@@ -10,7 +10,7 @@ from edgeai.kernels.table import RIGHT, SETS, Set, named, rows
 from edgeai.kernels.variants import drifts, variant_of
 
 RUNTIMES = {
-    "reference": "LiteRT's reference kernels", "builtin": "its built-in ones", "xnnpack": "XNNPACK",
+    "reference": "LiteRT's reference kernels", "builtin": "LiteRT's built-in kernels", "xnnpack": "XNNPACK",
     "micro": "TFLite Micro",
 }  # fmt: skip
 VISIBLE = 1 / 255  # pixels: what a resize may drift before a number can be off by a step

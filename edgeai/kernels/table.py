@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ Set = Literal["reference", "builtin", "xnnpack"]
 # in the order of preference: the reference kernels give the same bytes on every machine
 SETS: tuple[Set, ...] = ("reference", "builtin", "xnnpack")
 RIGHT = 1.0  # steps: one rounding costs half a step, and no kernel here rounds more than twice
-FAILURES = "it fails"
+RUNTIME = "ai-edge-litert"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,25 @@ class Figures:
 
 
 @functools.cache
+def _content() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(DATA.read_text(encoding="utf-8"))
+    return found
+
+
+def other_version() -> str:
+    """A note where the LiteRT that is installed is not the one that was measured; empty where it is, or none is."""
+    measured = str(_content()["versions"][RUNTIME])
+    try:
+        here = importlib.metadata.version(RUNTIME)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    return "" if here == measured else f"the kernels of {RUNTIME} {here} are taken to be those of {measured}"
+
+
+@functools.cache
 def rows() -> Mapping[str, Mapping[str, Figures]]:
     """By row (`variants.variant_of`), by kernel set: `SETS`, `micro` (TFLite Micro) and `firmware` (ours)."""
-    content: dict[str, Any] = json.loads(DATA.read_text(encoding="utf-8"))
-    return {row: {name: Figures(**entry) for name, entry in sets.items()} for row, sets in content["rows"].items()}
+    return {row: {name: Figures(**entry) for name, entry in sets.items()} for row, sets in _content()["rows"].items()}
 
 
 def named(row: str) -> Set | None:

@@ -89,7 +89,7 @@ def _case(graph: Graph, op: Op) -> str:
 def _softmax(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:
     depth = graph.tensors[op.inputs[0]].shape[-1:]
     flat = not tensors or op.attribute("beta") * tensors[0].scale * FINEST < 1  # nothing is left of the fixed point
-    return f"{MANY_CLASSES} classes or more" if flat or (depth and depth[0] >= MANY_CLASSES) else ""
+    return "many classes or flat" if flat or (depth and depth[0] >= MANY_CLASSES) else ""
 
 
 def _quotient(graph: Graph, op: Op, tensors: Sequence[Tensor]) -> str:

@@ -140,7 +140,7 @@ def _agreement(job: Job, output: Path) -> tuple[tuple[OutputAgreement, ...], tup
     target = target_outputs(files[0])
     try:
         expected = host_outputs(job.model, job.inputs)
-    except InputError as error:  # the target has run: what it gave counts without a comparison
+    except (InputError, ToolError) as error:  # the target has run: what it gave counts without a comparison
         return (), (f"outputs are not compared: {error.message}",)
     return compare_outputs(expected, target), _doubted(job.model)
 
@@ -182,7 +182,7 @@ def _departure(job: Job, device: DeviceTensors) -> Departure | None:
     doubted = [doubt.op.index for doubt in doubts(graph, choose(graph))]
     try:
         expected = host_tensors(job.model, job.inputs[:1])
-    except InputError:  # said where the outputs are compared
+    except (InputError, ToolError):  # said where the outputs are compared
         return None
     known = [tensor for tensor in expected if tensor.index < min(doubted, default=len(graph.ops))]
     return first_departure(known, device(job.inputs[:1]))

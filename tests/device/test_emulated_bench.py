@@ -65,6 +65,45 @@ def test_an_emulated_bench_is_bit_exact_and_repeats(
 
 
 @needs_qemu
+def test_a_file_that_this_computer_cannot_run_is_benched_without_a_comparison(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """PACK between scales: LiteRT refuses it on every kernel set, the firmware copies codes as TFLite Micro does."""
+    import sys
+
+    sys.path.append(str(Path(__file__).resolve().parent.parent / "firmware"))
+    from tiny_models import Model
+
+    model, path, out = Model(), tmp_path / "pack.tflite", tmp_path / "b.json"
+    x, y = model.tensor((1, 4), scale=0.1), model.tensor((1, 4), scale=0.2)
+    z = model.tensor((2, 1, 4), scale=0.1)
+    model.op("PACK", [x, y], [z], "PackOptions", 2, valuesCount=2, axis=0)
+    path.write_bytes(model.pack([x, y], [z]))
+    shown = edgeai(capsys, "bench", path, "--board", "emulated-n6", "--random", 2, "-o", out)
+    assert shown.code == 0, shown.err
+    assert shown.err.index("outputs are not compared") < shown.err.index("connect")
+    result = from_json(BenchResult, out.read_text())
+    assert result.agreement == () and result.kernels == "" and result.time.mean
+    assert any("outputs are not compared: LiteRT's" in note for note in result.notes)
+
+
+@needs_qemu
+def test_an_operator_that_fails_on_this_computer_does_not_end_the_bench(
+    kit: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeai.errors import ToolError
+
+    def fail(*_: object) -> None:
+        raise ToolError("LiteRT failed on it")
+
+    monkeypatch.setattr(HostModel, "run", fail)
+    out = tmp_path / "b.json"
+    shown = edgeai(capsys, "bench", kit / "tflite" / SMALL, "--board", "emulated-n6", "--no-layers", "-o", out)
+    assert shown.code == 0, shown.err
+    assert "outputs are not compared: LiteRT failed on it" in from_json(BenchResult, out.read_text()).notes
+
+
+@needs_qemu
 def test_every_layer_on_the_board_is_that_of_the_host(kit: Path) -> None:
     model = kit / "tflite" / SMALL
     inputs = next(iter(HostModel(model, "reference").random_inputs(1)))

@@ -225,3 +225,38 @@ def test_where_xnnpack_is_wrong_another_kernel_runs(tmp_path: Path) -> None:
     mixed = open_mixed(path)
     assert choose(mixed.graph, "xnnpack") == ("reference",)
     assert int(mixed.run([flat])[0][0]) == -128
+
+
+def test_another_litert_than_the_measured_one_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.metadata
+
+    from edgeai.kernels.table import other_version
+
+    assert other_version() == ""  # constraints.txt has the version that was measured
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "9.9")
+    assert other_version().startswith("the kernels of ai-edge-litert 9.9 are taken to be those of 2.")
+
+
+def test_all_tensors_can_be_read_whatever_the_kernels(tmp_path: Path) -> None:
+    """XNNPACK keeps what it fuses to itself, so every tensor is made an output."""
+    import sys
+
+    sys.path.append(str(Path(__file__).resolve().parent.parent / "firmware"))
+    from tiny_models import Model
+
+    from edgeai.kernels.interpreter import open_mixed
+
+    model = Model()
+    x, y, z = (model.tensor((1, 4, 4, 8), scale=0.1) for _ in range(3))
+    options = {"fusedActivationFunction": 0}
+    model.op("ADD", [x, x], [y], "AddOptions", 2, **options)
+    model.op("MUL", [y, x], [z], "MulOptions", 2, **options)
+    path = tmp_path / "two.tflite"
+    path.write_bytes(model.pack([x], [z]))
+    values = np.arange(128, dtype=np.int8).reshape(1, 4, 4, 8)
+    seen = []
+    for kernels in ("reference", "xnnpack"):
+        interpreter = open_mixed(path, kernels, keep_all=True)  # type: ignore[arg-type]
+        interpreter.run([values])
+        seen.append(interpreter.read(y).copy())
+    assert np.array_equal(*seen) and len(np.unique(seen[0])) > 30

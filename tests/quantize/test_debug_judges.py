@@ -91,3 +91,23 @@ def test_a_wrong_kernel_is_named_and_no_layer(tmp_path: Path) -> None:
     named = [finding for finding in report.findings if "the kernel is at fault" in finding]
     assert any(finding.startswith("SUM") for finding in named)
     assert not any(finding.startswith(("CONV_2D", "MEAN", "LOGISTIC", "TILE")) for finding in named)
+
+
+def test_without_float_kernels_the_int8_ones_judge_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgeai.errors import InputError
+    from edgeai.quantize.debug import measure
+
+    class Absent(measure._Floats):
+        def __init__(self, data: bytes) -> None:
+            if self.made:
+                raise InputError("no float kernel")
+            type(self).made = True
+            super().__init__(data)
+
+        made = False
+
+    monkeypatch.setattr(measure, "_Floats", Absent)  # the first is the float network, the second its layers
+    int8, photos = network(tmp_path, 3, tile=True)
+    report = debug(int8, None, photos[:1])
+    assert report.first_bad is None
+    assert {layer.float_sqnr_db for layer in report.layers} == {None}

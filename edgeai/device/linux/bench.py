@@ -224,10 +224,11 @@ def _notes(
 class _Job:
     """What the board is to run, made on the host before the board is started.
 
-    `refusal` says why this computer cannot run it.
+    `refusal` says why this computer cannot compute what to expect.
     """
 
     host: HostModel
+    expected: list[list[NDArray[Any]]]
     refusal: str
     blob: ModelBlob
     inputs: tuple[list[NDArray[Any]], ...]
@@ -236,7 +237,8 @@ class _Job:
 def _prepared(model: Path, options: Mp2Options) -> _Job:
     host = HostModel(model)
     inputs = list(host.image_inputs(options.images)) or list(host.random_inputs(1))
-    return _Job(host, host.refusal(), make_blob(model), tuple(inputs))
+    blob = make_blob(model)
+    return _Job(host, *host.expected(inputs), blob, tuple(inputs))
 
 
 def _bench_own(board: Board, remote: Remote, job: _Job, options: Mp2Options, tell: Listener) -> BenchResult:
@@ -285,13 +287,12 @@ def _agreement(job: _Job, answers: Sequence[bytes]) -> tuple[OutputAgreement, ..
     for answer in answers:
         if len(answer) != sum(sizes):
             raise DeviceError(f"the board gave {len(answer)} bytes of outputs, {sum(sizes)} were expected")
-    expected = [job.host.run(inputs) for inputs in job.inputs]
     found = []
     for i, entry in enumerate(job.host.outputs):
         shape, dtype = shapes[i]
         start, stop = sum(sizes[:i]), sum(sizes[: i + 1])
         actual = np.stack([np.frombuffer(answer[start:stop], dtype).reshape(shape) for answer in answers])
-        same = agreement(np.stack([outputs[i] for outputs in expected]), actual, entry.scale, entry.zero_point)
+        same = agreement(np.stack([outputs[i] for outputs in job.expected]), actual, entry.scale, entry.zero_point)
         found.append(OutputAgreement(entry.name, int(actual.size), same.cosine, same.sqnr_db, same.bit_equal))
     return tuple(found)
 

@@ -44,14 +44,15 @@ class Networks:
 class Observed:
     """What was counted of one result: the tallies, and the float values' extremes, squares and clipped share.
 
-    `by_float` is the layer alone in float arithmetic, its result rounded as the file says.
+    `by_float` is the layer alone in float arithmetic, its result rounded as the file says; None where LiteRT has no
+    float kernel for an operator of the file.
     """
 
     low: float
     high: float
     stepwise: Tally
     cumulative: Tally
-    by_float: Tally
+    by_float: Tally | None
     slices: tuple[Tally, ...] = ()
     squares: float = 0.0
     count: int = 0
@@ -80,24 +81,34 @@ def measure(
     chosen = choose(networks.graph) if kernels is None else (kernels,) * len(networks.graph.ops)
     coded = MixedInterpreter(networks.coded, "the network", chosen, keep_all=True, threads=THREADS)
     layers = MixedInterpreter(networks.layers.data, "its layers", chosen, apart=True, threads=THREADS)
-    second = _Floats(networks.floats)
-    found = {t: _observed(networks, t, extremes) for t in networks.layers.results if t in extremes}
+    second = _second(networks)
+    found = {t: _observed(networks, t, extremes, second is not None) for t in networks.layers.results if t in extremes}
     for image in images:
         reference.run({networks.counterpart[t]: image for t in networks.graph.inputs})
         exact = {t: reference.read(networks.counterpart[t]) for t in extremes}
         coded.run([encode(exact[t], networks.graph.tensors[t]) for t in networks.graph.inputs])
         given = _given(networks, coded, exact)
         alone = layers.run(list(given.values()))
-        second.run(
-            dict(zip(second.inputs, (_real(networks.graph, t, codes) for t, codes in given.items()), strict=True))
-        )
+        if second is not None:
+            reals = (_real(networks.graph, t, codes) for t, codes in given.items())
+            second.run(dict(zip(second.inputs, reals, strict=True)))
         for t, entry in found.items():
             place = networks.layers.results[t]
-            by_float = _rounded(second.read(second.outputs[place]), networks.graph.tensors[t])
+            by_float = None
+            if second is not None:
+                by_float = _rounded(second.read(second.outputs[place]), networks.graph.tensors[t])
             _count(networks, t, entry, exact, alone[place], coded.read(t), by_float)
         if progress is not None:
             progress()
     return found, extremes, coded.kernels
+
+
+def _second(networks: Networks) -> _Floats | None:
+    """The layers in floats; None where an operator has no float kernel, and the int8 kernels alone judge."""
+    try:
+        return _Floats(networks.floats)
+    except InputError:
+        return None
 
 
 def _real(graph: Graph, t: int, codes: NDArray[Any]) -> NDArray[Any]:
@@ -136,7 +147,7 @@ def _extremes(
     return found
 
 
-def _observed(networks: Networks, t: int, extremes: dict[int, tuple[float, float]]) -> Observed:
+def _observed(networks: Networks, t: int, extremes: dict[int, tuple[float, float]], by_float: bool) -> Observed:
     tensor = networks.graph.tensors[t]
     low, high = extremes[t]
     joined = concatenated(networks.graph, networks.graph.producer(t))
@@ -145,7 +156,7 @@ def _observed(networks: Networks, t: int, extremes: dict[int, tuple[float, float
         high,
         Tally(low, high, tensor.scale),
         Tally(low, high, tensor.scale),
-        Tally(low, high, tensor.scale),
+        Tally(low, high, tensor.scale) if by_float else None,
         tuple(Tally(*extremes.get(i, extremes[t]), tensor.scale) for i in joined),
     )
 
@@ -170,19 +181,21 @@ def _given(networks: Networks, coded: MixedInterpreter, exact: dict[int, Floats]
 
 def _count(
     networks: Networks, t: int, entry: Observed, exact: dict[int, Floats], stepwise: NDArray[Any],
-    in_net: NDArray[Any], by_float: NDArray[Any],
+    in_net: NDArray[Any], by_float: NDArray[Any] | None,
 ) -> None:  # fmt: skip
     tensor, op = networks.graph.tensors[t], networks.graph.producer(t)
     # clipped: beyond the extremes lie only padding with the lowest number, and what makes no difference
     ends = np.float32(entry.low), np.float32(entry.high)
     bounded = t in networks.bounds
     values = exact[t].clip(*ends)
-    alone, running, floats = (decode(codes, tensor) for codes in (stepwise, in_net, by_float))
+    alone, running = decode(stepwise, tensor), decode(in_net, tensor)
     if bounded:
-        alone, running, floats = (found.clip(*ends) for found in (alone, running, floats))
+        alone, running = alone.clip(*ends), running.clip(*ends)
     entry.stepwise.add(values, alone)
     entry.cumulative.add(values, running)
-    entry.by_float.add(values, floats)
+    if entry.by_float is not None and by_float is not None:
+        floats = decode(by_float, tensor)
+        entry.by_float.add(values, floats.clip(*ends) if bounded else floats)
     everything = exact[t].ravel() if bounded else values.ravel()
     entry.squares += float(everything @ everything)
     entry.count += values.size

@@ -18,7 +18,7 @@ from edgeai.graph.flat import read_tree, tree_of
 from edgeai.graph.tflite import read_tflite
 from edgeai.graph.types import Graph, Op
 from edgeai.imaging.images import canvas, laid_out, normalised, read_image
-from edgeai.kernels.table import Set
+from edgeai.kernels.table import Set, other_version
 from edgeai.provenance import provenance
 from edgeai.quantize.debug.blame import THRESHOLD_DB, first_bad, kernels_at_fault, producer, spreads
 from edgeai.quantize.debug.measure import Networks, Observed, grid, measure
@@ -80,7 +80,7 @@ def debug(
         unmatched=_unmatched(graph, found),
         concats=concats,
         first_bad=first_bad(graph, layers, concats, threshold, logits),
-        findings=(*findings, *_findings(graph, layers), *kernels_at_fault(layers, used_kernels)),
+        findings=(*findings, *_findings(graph, layers), *kernels_at_fault(layers, used_kernels), *_unmeasured()),
         provenance=provenance(
             "debug",
             [*refs, *used],
@@ -89,6 +89,10 @@ def debug(
             contract.spec.licence,
         ),
     )
+
+
+def _unmeasured() -> list[str]:
+    return [other_version()] if other_version() else []
 
 
 def _reference(graph: Graph, tree: object, reference: Path | None) -> tuple[bytes, dict[int, int], list[str]]:
@@ -147,7 +151,7 @@ def _layer(graph: Graph, found: dict[int, Observed], index: int, t: int) -> Laye
         stepwise=stepwise,
         cumulative=entry.cumulative.divergence(),
         gain=round(_gain(graph, found, op, entry), 3),
-        float_sqnr_db=round(entry.by_float.sqnr_db, 2),
+        float_sqnr_db=round(entry.by_float.sqnr_db, 2) if entry.by_float is not None else None,
     )
 
 
